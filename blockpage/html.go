@@ -1,0 +1,88 @@
+package blockpage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/mail"
+	"net/url"
+	"strings"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+//go:embed page.html
+var pageSource string
+
+//go:embed page.css
+var pageStyle string
+
+// pageTemplate is parsed once; it is never changed afterwards.
+var pageTemplate = template.Must(template.New("page").Parse(pageSource))
+
+// contentSecurityPolicy lets the page use its own style sheet, named by its
+// hash, and nothing else.
+var contentSecurityPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() +
+	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func styleHash() string {
+	sum := sha256.Sum256([]byte(pageStyle))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// page is what the template sees.
+type page struct {
+	Style        template.CSS
+	Headline     string
+	Badge        string
+	Warn         bool
+	Reason       string
+	Paragraphs   []string
+	Alternatives []string
+	Organisation string
+	Contact      string
+	ContactLink  string // empty: the contact is words
+	Particulars  []particular
+}
+
+func (r *Refusal) html() []byte {
+	p := page{
+		Style:        template.CSS(pageStyle), // ours, embedded; never a caller's
+		Headline:     r.headline(),
+		Badge:        "Blocked",
+		Warn:         r.Action == policy.ActionWarn,
+		Reason:       r.Reason,
+		Paragraphs:   paragraphs(r.Message),
+		Alternatives: r.Alternatives,
+		Organisation: r.Organisation,
+		Contact:      r.Contact,
+		ContactLink:  contactLink(r.Contact, r.Decision),
+		Particulars:  r.particulars(),
+	}
+	if p.Warn {
+		p.Badge = "Discouraged"
+	}
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, p); err != nil {
+		return r.text()
+	}
+	return b.Bytes()
+}
+
+// contactLink is where a click on the contact leads: a mail that already names
+// the decision, so that the help desk can find it, or a web page.
+func contactLink(contact, decision string) string {
+	if address, err := mail.ParseAddress(contact); err == nil && address.Name == "" {
+		link := url.URL{Scheme: "mailto", Opaque: url.PathEscape(address.Address)}
+		if decision != "" {
+			link.RawQuery = "subject=" + url.PathEscape("Decision "+decision)
+		}
+		return link.String()
+	}
+	if u, err := url.Parse(contact); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !strings.Contains(contact, " ") {
+		return contact
+	}
+	return ""
+}

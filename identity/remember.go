@@ -48,33 +48,26 @@ func newRemembered(lifetime time.Duration, limit int) *remembered {
 	return m
 }
 
-// any reports whether there is anything to find.
-func (m *remembered) any() bool { return m != nil && m.count.Load() > 0 }
-
-// user is who was seen at addr, "" where nobody was or it is too long ago.
-func (m *remembered) user(addr netip.Addr, now time.Duration) string {
+// at is who was last seen at addr, which may be too long ago to count.
+func (m *remembered) at(addr netip.Addr) (sighting, bool) {
+	if m == nil || m.count.Load() == 0 {
+		return sighting{}, false
+	}
 	s := m.shard(addr)
 	s.mu.RLock()
 	seen, ok := s.byAddr[addr]
 	s.mu.RUnlock()
-	if !ok || seen.until <= now {
-		return ""
-	}
-	return seen.user
+	return seen, ok
 }
 
 // put notes that user is at addr now, in place of whoever was there before.
 func (m *remembered) put(addr netip.Addr, user string, now time.Duration) {
-	s := m.shard(addr)
-	s.mu.RLock()
-	seen, ok := s.byAddr[addr]
-	s.mu.RUnlock()
 	// A kept-alive client signs every request. Most of them change nothing
 	// worth a write lock.
-	if ok && seen.user == user && seen.until-now > m.lifetime-m.lifetime/16 {
+	if seen, ok := m.at(addr); ok && seen.user == user && seen.until-now > m.lifetime-m.lifetime/16 {
 		return
 	}
-
+	s := m.shard(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.byAddr[addr]; !ok {

@@ -97,12 +97,10 @@ func (r *Resolver) ByAddr(addr netip.Addr) policy.Subject {
 		return r.subjects.Subject(policy.Identity{Source: SourceNone})
 	}
 	addr = canonical(addr)
-	// The clock is read only when somebody may be found: it costs as much as
-	// the rest of this function.
-	if r.remembered.any() {
-		if user := r.remembered.user(addr, r.now()); user != "" {
-			return r.subjects.Subject(policy.Identity{Addr: addr, User: user, Source: SourceRemembered})
-		}
+	// The clock is read only when somebody was found: it costs as much as the
+	// rest of this function.
+	if seen, ok := r.remembered.at(addr); ok && seen.until > r.now() {
+		return r.subjects.Subject(policy.Identity{Addr: addr, User: seen.user, Source: SourceRemembered})
 	}
 	return r.subjects.Subject(policy.Identity{Addr: addr, Source: SourceNetwork})
 }

@@ -1,0 +1,321 @@
+package dnsfilter
+
+import (
+	"encoding/binary"
+	"math"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// entry is an upstream's answer, made ready: what was kept of it in wire form
+// and the facts that the second look judges. It is immutable, and shared by
+// everybody who asked the same.
+type entry struct {
+	wire     []byte        // whole reply, id 0, question in lower case, no OPT
+	ttls     []uint16      // where in wire the records' TTLs are
+	facts    []policy.Host // what the owner of the name chose: names, then addresses
+	addrs    []netip.Addr  // of A and AAAA records
+	rcode    int
+	ad       bool
+	stored   time.Time
+	lifetime time.Duration // how long it may be used again; 0: not at all
+}
+
+func (e *entry) fresh(now time.Time) bool {
+	age := now.Sub(e.stored)
+	return age >= 0 && age < e.lifetime
+}
+
+// cost is the memory that an entry holds, in bytes.
+func (e *entry) cost() int64 {
+	bytes := len(e.wire) + 2*len(e.ttls) + 48*len(e.facts) + 24*len(e.addrs)
+	for _, f := range e.facts {
+		bytes += len(f.Name())
+	}
+	return int64(bytes)
+}
+
+const (
+	maxChain   = 16   // CNAMEs between the question and its answer
+	maxRecords = 1024 // in the answer section, and in the authority section
+)
+
+// digest turns an upstream's response to key into an entry. Only records that
+// answer the question are kept: the chain of aliases from the asked name and
+// the data at its end; the SOA of a negative answer; DNSSEC records for a
+// client that asked for them. Whatever else the upstream volunteers is
+// dropped, so that it can neither poison anybody nor pass by unjudged.
+func digest(response *dns.Msg, key lookupKey, now time.Time) (*entry, error) {
+	if len(response.Question) != 1 {
+		return nil, upstreamError{kind: failureGarbled, text: "an answer without its question"}
+	}
+	if len(response.Answer) > maxRecords || len(response.Ns) > maxRecords {
+		return nil, upstreamError{kind: failureGarbled, text: "an answer with too many records"}
+	}
+	answers, last, err := followChain(response.Answer, response.Question[0].Name, key)
+	if err != nil {
+		return nil, err
+	}
+	negative := response.Rcode == rcodeNXDomain || !answered(answers, key.qtype)
+	authority, soa := keepAuthority(response.Ns, last, negative, key.do)
+	e := &entry{rcode: response.Rcode, ad: response.AuthenticatedData, stored: now}
+	e.lifetime = lifetime(answers, authority)
+	if negative && !soa {
+		e.lifetime = 0 // RFC 2308 §5: without an SOA nobody knows how long
+	}
+	e.facts, e.addrs = factsOf(answers)
+
+	kept := dns.Msg{Question: response.Question, Answer: answers, Ns: authority, Compress: true}
+	kept.Response, kept.Rcode = true, response.Rcode
+	if e.wire, err = kept.Pack(); err != nil {
+		return nil, upstreamError{kind: failureGarbled, text: "an answer that cannot be written again"}
+	}
+	if e.ttls, err = findTTLs(e.wire); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// followChain returns the records that answer key, in the order in which the
+// chain of aliases leads to them, and the name at its end.
+func followChain(section []dns.RR, name string, key lookupKey) (kept []dns.RR, last string, err error) {
+	for range maxChain {
+		data, alias := recordsAt(section, name, key)
+		if alias == nil {
+			return append(kept, data...), name, nil
+		}
+		kept = append(kept, dnameOf(section, name, alias, key.do)...)
+		kept = append(kept, alias)
+		kept = append(kept, signatures(section, name, dns.TypeCNAME, key.do)...)
+		name = alias.Target
+	}
+	return nil, "", upstreamError{kind: failureGarbled, text: "a chain of aliases without end"}
+}
+
+// recordsAt returns the records of the asked type that name owns, or else the
+// alias by which the chain goes on.
+func recordsAt(section []dns.RR, name string, key lookupKey) (data []dns.RR, alias *dns.CNAME) {
+	for _, r := range section {
+		h := r.Header()
+		if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) {
+			continue
+		}
+		if h.Rrtype == key.qtype || key.qtype == typeANY && lookupType(h.Rrtype) {
+			data = append(data, r)
+			continue
+		}
+		if cname, ok := r.(*dns.CNAME); ok && alias == nil {
+			alias = cname
+		}
+	}
+	if len(data) == 0 {
+		return nil, alias
+	}
+	if key.qtype != typeANY && key.qtype != dns.TypeRRSIG {
+		data = append(data, signatures(section, name, key.qtype, key.do)...)
+	}
+	return data, nil
+}
+
+// dnameOf returns the DNAME from which alias was made (RFC 6672 §3.1), with
+// its signatures.
+func dnameOf(section []dns.RR, name string, alias *dns.CNAME, do bool) []dns.RR {
+	for _, r := range section {
+		d, ok := r.(*dns.DNAME)
+		if !ok || d.Hdr.Class != dns.ClassINET || !dns.IsSubDomain(d.Hdr.Name, name) || len(name) <= len(d.Hdr.Name) {
+			continue
+		}
+		prefix := name[:len(name)-len(d.Hdr.Name)]
+		if d.Hdr.Name == "." || !strings.EqualFold(prefix+d.Target, alias.Target) {
+			continue
+		}
+		return append([]dns.RR{d}, signatures(section, d.Hdr.Name, dns.TypeDNAME, do)...)
+	}
+	return nil
+}
+
+func signatures(section []dns.RR, name string, covered uint16, do bool) []dns.RR {
+	if !do {
+		return nil
+	}
+	var kept []dns.RR
+	for _, r := range section {
+		s, ok := r.(*dns.RRSIG)
+		if ok && s.TypeCovered == covered && s.Hdr.Class == dns.ClassINET && strings.EqualFold(s.Hdr.Name, name) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+func answered(answers []dns.RR, qtype uint16) bool {
+	for _, r := range answers {
+		if r.Header().Rrtype == qtype || qtype == typeANY {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAuthority keeps the SOA of a negative answer, at or above the name that
+// is not there, with the TTL that RFC 2308 §5 gives it; and, for a client that
+// validates, the records that prove what is missing.
+func keepAuthority(section []dns.RR, last string, negative, do bool) (kept []dns.RR, soa bool) {
+	for _, r := range section {
+		h := r.Header()
+		if h.Class != dns.ClassINET {
+			continue
+		}
+		switch record := r.(type) {
+		case *dns.SOA:
+			if !negative || soa || !dns.IsSubDomain(h.Name, last) {
+				continue
+			}
+			soa = true
+			h.Ttl = min(sane(h.Ttl), sane(record.Minttl), uint32(maxNegativeTTL/time.Second))
+			kept = append(kept, r)
+		case *dns.NSEC, *dns.NSEC3:
+			if do {
+				kept = append(kept, r)
+			}
+		case *dns.RRSIG:
+			proof := record.TypeCovered == dns.TypeNSEC || record.TypeCovered == dns.TypeNSEC3
+			if do && (proof || negative && record.TypeCovered == dns.TypeSOA) {
+				kept = append(kept, r)
+			}
+		}
+	}
+	return kept, soa
+}
+
+// sane reads a TTL: one with the top bit set counts as 0 (RFC 2181 §8), and
+// none lasts longer than maxTTL.
+func sane(ttl uint32) uint32 {
+	if ttl > math.MaxInt32 {
+		return 0
+	}
+	return min(ttl, uint32(maxTTL/time.Second))
+}
+
+// lifetime makes every TTL sane and returns the shortest.
+func lifetime(sections ...[]dns.RR) time.Duration {
+	shortest := uint32(maxTTL / time.Second)
+	for _, section := range sections {
+		for _, r := range section {
+			h := r.Header()
+			h.Ttl = sane(h.Ttl)
+			shortest = min(shortest, h.Ttl)
+		}
+	}
+	return time.Duration(shortest) * time.Second
+}
+
+// factsOf lists what the owner of the asked name leads clients to: targets of
+// CNAME, DNAME, SVCB and HTTPS records, the address hints of the latter two
+// (RFC 9460 §7.3), and addresses. Nothing is listed twice.
+func factsOf(answers []dns.RR) (facts []policy.Host, addrs []netip.Addr) {
+	seen := make(map[policy.Host]struct{}, len(answers))
+	add := func(h policy.Host) {
+		if _, twice := seen[h]; twice {
+			return
+		}
+		seen[h] = struct{}{}
+		facts = append(facts, h)
+	}
+	addName := func(name string) {
+		if h, ok := hostOf(name); ok { // "." in SVCB is the owner itself
+			add(h)
+		}
+	}
+	addAddr := func(ip net.IP) (a netip.Addr, ok bool) {
+		if a, ok = netip.AddrFromSlice(ip); ok {
+			a = a.Unmap()
+			add(policy.HostFromAddr(a))
+		}
+		return a, ok
+	}
+	addService := func(s *dns.SVCB) {
+		addName(s.Target)
+		for _, parameter := range s.Value {
+			var hints []net.IP
+			switch p := parameter.(type) {
+			case *dns.SVCBIPv4Hint:
+				hints = p.Hint
+			case *dns.SVCBIPv6Hint:
+				hints = p.Hint
+			}
+			for _, ip := range hints {
+				addAddr(ip)
+			}
+		}
+	}
+	for _, r := range answers {
+		switch record := r.(type) {
+		case *dns.CNAME:
+			addName(record.Target)
+		case *dns.DNAME:
+			addName(record.Target)
+		case *dns.SVCB:
+			addService(record)
+		case *dns.HTTPS:
+			addService(&record.SVCB)
+		case *dns.A:
+			if a, ok := addAddr(record.A); ok {
+				addrs = append(addrs, a)
+			}
+		case *dns.AAAA:
+			if a, ok := addAddr(record.AAAA); ok {
+				addrs = append(addrs, a)
+			}
+		}
+	}
+	return facts, addrs
+}
+
+// findTTLs returns the offsets of the TTL fields of all records in a message
+// with one question.
+func findTTLs(wire []byte) ([]uint16, error) {
+	garbled := upstreamError{kind: failureGarbled, text: "an answer that cannot be read again"}
+	off, ok := skipName(wire, headerBytes)
+	if !ok {
+		return nil, garbled
+	}
+	off += 4
+	count := int(binary.BigEndian.Uint16(wire[6:])) + int(binary.BigEndian.Uint16(wire[8:]))
+	ttls := make([]uint16, 0, count)
+	for range count {
+		off, ok = skipName(wire, off)
+		if !ok || off+10 > len(wire) {
+			return nil, garbled
+		}
+		ttls = append(ttls, uint16(off+4))
+		off += 10 + int(binary.BigEndian.Uint16(wire[off+8:]))
+	}
+	return ttls, nil
+}
+
+// reply writes the entry as the reply to q at now. No TTL exceeds limit, in
+// seconds.
+func (e *entry) reply(dst []byte, q *question, t transport, now time.Time, limit uint32) []byte {
+	msg := append(dst[:0], e.wire...)
+	binary.BigEndian.PutUint16(msg, q.id)
+	flags := replyFlags(q, e.rcode)
+	if e.ad && (q.flags&flagAD != 0 || q.edns.do) {
+		flags |= flagAD
+	}
+	binary.BigEndian.PutUint16(msg[2:], flags)
+	copy(msg[headerBytes:], q.section) // same name, the client's letter case
+	age := uint32(max(now.Sub(e.stored), 0) / time.Second)
+	for _, off := range e.ttls {
+		field := msg[off : off+4]
+		ttl := binary.BigEndian.Uint32(field)
+		binary.BigEndian.PutUint32(field, min(ttl-min(ttl, age), limit))
+	}
+	return finishReply(msg, q, t, e.rcode, extendedError{})
+}

@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// TestEdits changes the policy under the running binary. Whatever goes wrong
+// with an edit, the last good policy decides, and says what is wrong.
+func TestEdits(t *testing.T) {
+	sallyport(t)
+	upstream := startUnbound(t)
+	good := readFile(t, "testdata/policy.yaml")
+	g := startGateway(t, setting{Upstream: upstream}, good)
+	path := filepath.Join(g.dir, "policy.yaml")
+
+	for _, c := range []struct {
+		name string
+		edit func(t *testing.T)
+		log  []string // what standard error must tell about it
+	}{
+		{"bad indentation", g.writes(changed(t, good, "groups:\n  employees:", "groups:\n employees:")), []string{"policy.yaml:"}},
+		{"unknown app", g.writes(changed(t, good, "apps: [zoom]", "apps: [zom]")), []string{"policy.yaml:14:", `did you mean \"zoom\"?`}},
+		{"failing own test", g.writes(changed(t, good, "want: block, by: zoom-memo", "want: allow")), []string{"policy.yaml:"}},
+		{"empty file", g.writes(""), []string{"policy.yaml", "empty"}},
+		{"half-written file", func(t *testing.T) {
+			writeFile(t, path, []byte(good[:len(good)/2])) // in place, and the rest does not come
+		}, []string{"policy.yaml"}},
+		{"file removed", func(t *testing.T) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"policy.yaml", "no such file"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			logged := len(g.stderr.String())
+			c.edit(t)
+			eventually(t, "the failed edit is told", func() error { return g.wantReload(t, 0) })
+			g.wantRefused(t, "zoom.us.")
+			code, body := g.get(t, "/readyz")
+			if code != 200 || !strings.Contains(body, "policy") {
+				t.Errorf("/readyz: %d %q, want 200 and what is wrong with the policy", code, body)
+			}
+			eventually(t, "the log tells place and remedy", func() error {
+				text := g.stderr.String()[logged:]
+				for _, word := range c.log {
+					if !strings.Contains(text, word) && !strings.Contains(text, strings.ReplaceAll(word, `\"`, `"`)) {
+						return fmt.Errorf("no %q in:\n%s", word, text)
+					}
+				}
+				return nil
+			})
+
+			g.rewrite(t, good)
+			eventually(t, "the same good bytes set it right", func() error { return g.wantReload(t, 1) })
+			g.wantRefused(t, "zoom.us.")
+			if code, body := g.get(t, "/readyz"); code != 200 || strings.Contains(body, "policy.yaml") {
+				t.Errorf("/readyz after the repair: %d %q", code, body)
+			}
+		})
+	}
+
+	t.Run("good edit", func(t *testing.T) {
+		before := g.metric(t, "sallyport_policy_time_to_enforce_seconds_count")
+		g.rewrite(t, changed(t, good, "domains: [null.mode.example]", "domains: [null.mode.example, zoomlion.com]"))
+		eventually(t, "the DNS door enforces the edit", func() error { return g.refused("zoomlion.com.") })
+		if after := g.metric(t, "sallyport_policy_time_to_enforce_seconds_count"); after != before+1 {
+			t.Errorf("time to enforce was observed %v times before a good edit and %v after", before, after)
+		}
+		t.Logf("time to enforce, mean over %v edits: %.1f ms", before+1,
+			1000*g.metric(t, "sallyport_policy_time_to_enforce_seconds_sum")/(before+1))
+	})
+
+	t.Run("SIGHUP", func(t *testing.T) {
+		g.wantRefused(t, "zoom.us.")
+		log := filepath.Join(g.dir, "decisions.jsonl")
+		eventually(t, "the decision log is written", func() error { return exists(log) })
+		if err := os.Rename(log, log+".1"); err != nil {
+			t.Fatal(err)
+		}
+		before := g.metric(t, "sallyport_policy_reloads_total")
+		g.signal(t, syscall.SIGHUP)
+		eventually(t, "SIGHUP opens the decision log again", func() error { return exists(log) })
+		eventually(t, "SIGHUP reads the policy again", func() error {
+			if g.metric(t, "sallyport_policy_reloads_total") <= before {
+				return errors.New("no reload was counted")
+			}
+			return nil
+		})
+		g.wantRefused(t, "us04web.zoom.us.")
+		g.logged(t, "the decision after the rotation", func(e entry) bool { return e.Host == "us04web.zoom.us" })
+	})
+}
+
+func (g *gateway) writes(policy string) func(*testing.T) {
+	return func(t *testing.T) { g.rewrite(t, policy) }
+}
+
+func (g *gateway) wantReload(t *testing.T, successful float64) error {
+	t.Helper()
+	if got := g.metric(t, "sallyport_policy_last_reload_successful"); got != successful {
+		return fmt.Errorf("sallyport_policy_last_reload_successful is %v", got)
+	}
+	return nil
+}
+
+func (g *gateway) wantRefused(t *testing.T, name string) {
+	t.Helper()
+	if err := g.refused(name); err != nil {
+		t.Error(err)
+	}
+}
+
+// refused asks the DNS door for an address and wants 0.0.0.0.
+func (g *gateway) refused(name string) error {
+	address, err := addressOf(g.dns, name)
+	if err == nil && address != [4]byte{} {
+		err = fmt.Errorf("%s is answered with %v", name, address)
+	}
+	return err
+}
+
+func addressOf(server, name string) ([4]byte, error) {
+	reply, err := ask(server, name, dnsmessage.TypeA, 5*time.Second)
+	if err != nil {
+		return [4]byte{}, err
+	}
+	for _, record := range reply.Answers {
+		if a, ok := record.Body.(*dnsmessage.AResource); ok {
+			return a.A, nil
+		}
+	}
+	return [4]byte{}, fmt.Errorf("%s: %v, no address", name, reply.RCode)
+}
+
+// TestStops sends SIGTERM to a gateway at work, and compares what it printed
+// at the start with what it listened on.
+func TestStops(t *testing.T) {
+	sallyport(t)
+	site := startNginx(t)
+	g := startGateway(t, setting{Upstream: 9}, readFile(t, "testdata/policy.yaml"))
+
+	var names []string
+	for line := range strings.Lines(g.stdout.String()) {
+		names = append(names, strings.TrimSpace(line[:strings.LastIndexAny(line, " \n")]))
+	}
+	if got, want := strings.Join(names, ", "), "dns udp, dns tcp, proxy http, admin http, portal http, ready"; got != want {
+		t.Errorf("standard output names %s, want %s", got, want)
+	}
+	_, status := g.get(t, "/api/v1/status")
+	if !json.Valid([]byte(status)) {
+		t.Errorf("/api/v1/status is not JSON: %s", status)
+	}
+	for name, address := range g.printed() {
+		if !strings.Contains(status, address) {
+			t.Errorf("/api/v1/status does not tell the address of %s, %s:\n%s", name, address, status)
+		}
+	}
+	if code, body := g.get(t, "/healthz"); code != 200 {
+		t.Errorf("/healthz: %d %s", code, body)
+	}
+	if code, body := g.get(t, "/readyz"); code != 200 {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+
+	tunnel := openTunnel(t, g, "127.0.0.1", site.https)
+	if open := g.metric(t, "sallyport_proxy_tunnels"); open != 1 {
+		t.Errorf("%v tunnels are counted, want 1", open)
+	}
+	began := time.Now()
+	if code := g.stop(t); code != 0 {
+		t.Errorf("exit status %d after SIGTERM, want 0\n%s", code, g.stderr.String())
+	}
+	t.Logf("stopped in %v with a tunnel open and a drain of 2 s", time.Since(began).Round(time.Millisecond))
+	tunnel.wantClosed(t)
+	for _, address := range []string{g.dns, g.proxy, g.admin, g.portal} {
+		if err := closed(address); err != nil {
+			t.Error(err)
+		}
+	}
+	g.logged(t, "the tunnel's closing entry", func(e entry) bool { return e.ClosedBy == "shutdown" })
+}

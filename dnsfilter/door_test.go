@@ -27,7 +27,7 @@ func allowAll(*policy.Request) policy.Verdict {
 }
 
 // memo refuses Zoom as the memo does: names at and under zoom.us, and
-// addresses in 3.7.35.0/25, asked for or derived.
+// addresses in two of its networks, asked for or derived.
 func memo(rule policy.Rule) deciderFunc {
 	if rule.Name == "" {
 		rule.Name = "zoom-memo"
@@ -35,10 +35,11 @@ func memo(rule policy.Rule) deciderFunc {
 	if rule.Reason == "" {
 		rule.Reason = "Privacy and security concerns"
 	}
-	zoom := netip.MustParsePrefix("3.7.35.0/25")
+	zoom4, zoom6 := netip.MustParsePrefix("3.7.35.0/25"), netip.MustParsePrefix("2620:123:2000::/40")
 	return func(r *policy.Request) policy.Verdict {
 		for _, h := range append([]policy.Host{r.Host}, r.Derived...) {
-			if h.Name() == "zoom.us" || strings.HasSuffix(h.Name(), ".zoom.us") || h.IsAddr() && zoom.Contains(h.Addr()) {
+			name := h.Name() == "zoom.us" || strings.HasSuffix(h.Name(), ".zoom.us")
+			if name || h.IsAddr() && (zoom4.Contains(h.Addr()) || zoom6.Contains(h.Addr())) {
 				return policy.Verdict{Action: rule.Action, Rule: &rule, App: &policy.App{ID: "zoom"}, Fact: h, Revision: "r1"}
 			}
 		}
@@ -252,3 +253,5 @@ func TestMetricsFollowConventions(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
+
+func counterValue(c prometheus.Counter) float64 { return testutil.ToFloat64(c) }

@@ -63,7 +63,7 @@ func TestSecondLook(t *testing.T) {
 		"svc.corp.example. 60 IN HTTPS 1 zoom.us. alpn=h2",
 		"svcb.corp.example. 60 IN SVCB 1 media.zoom.us.",
 		"hint.corp.example. 60 IN HTTPS 1 . ipv4hint=192.0.2.1,3.7.35.9",
-		"hint6.corp.example. 60 IN HTTPS 1 . ipv6hint=::ffff:3.7.35.9",
+		"hint6.corp.example. 60 IN HTTPS 1 . ipv6hint=2620:123:2000::9",
 		"addr.corp.example. 60 IN A 3.7.35.10",
 		"mapped.corp.example. 60 IN AAAA ::ffff:3.7.35.10",
 		"fine.corp.example. 60 IN CNAME zoom.us.evil.example.",
@@ -81,7 +81,7 @@ func TestSecondLook(t *testing.T) {
 		{"svc.corp.example", dns.TypeHTTPS, "zoom.us"},
 		{"svcb.corp.example", dns.TypeSVCB, "media.zoom.us"},
 		{"hint.corp.example", dns.TypeHTTPS, "3.7.35.9"},
-		{"hint6.corp.example", dns.TypeHTTPS, "3.7.35.9"},
+		{"hint6.corp.example", dns.TypeHTTPS, "2620:123:2000::9"},
 		{"addr.corp.example", dns.TypeA, "3.7.35.10"},
 		{"mapped.corp.example", dns.TypeAAAA, "3.7.35.10"},
 		{"fine.corp.example", dns.TypeA, ""},
@@ -132,7 +132,8 @@ func TestAllowedAnswerIsRelayed(t *testing.T) {
 		"host.example. 60 IN A 192.0.2.2",
 	)
 	o := openDoor(t, deciderFunc(allowAll), nil, up)
-	want := []string{"wWw.ExAmPlE. 120 IN CNAME host.example.", "host.example. 60 IN A 192.0.2.1", "host.example. 60 IN A 192.0.2.2"}
+	// Names are compressed against the question, so its letters shine through.
+	want := []string{"wWw.ExAmPlE. 120 IN CNAME host.ExAmPlE.", "host.ExAmPlE. 60 IN A 192.0.2.1", "host.ExAmPlE. 60 IN A 192.0.2.2"}
 	reply := o.ask(query("wWw.ExAmPlE", dns.TypeA))
 	if got := texts(reply.Answer); !slices.Equal(got, want) {
 		t.Errorf("answer %q, want %q", got, want)
@@ -225,7 +226,7 @@ func TestNothingOutlivesAnEdge(t *testing.T) {
 // than the verdict on the name alone, which comes first.
 func TestAnswerEndsWithTheEarlierLook(t *testing.T) {
 	up := newZone(t, "a.example. 600 IN A 192.0.2.1")
-	var edge time.Time
+	edge := newClock().Now().Add(5 * time.Second)
 	o := openDoor(t, deciderFunc(func(r *policy.Request) policy.Verdict {
 		v := allowAll(r)
 		if len(r.Derived) == 0 {
@@ -233,7 +234,6 @@ func TestAnswerEndsWithTheEarlierLook(t *testing.T) {
 		}
 		return v
 	}), nil, up)
-	edge = o.clock.Now().Add(5 * time.Second)
 	if got := o.ask(query("a.example", dns.TypeA)).Answer[0].Header().Ttl; got != 5 {
 		t.Errorf("TTL %d, want 5", got)
 	}

@@ -1,0 +1,368 @@
+package dnsfilter
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+func frame(wire []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+}
+
+func dialDoor(t *testing.T, o *door) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", o.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn.(*net.TCPConn)
+}
+
+func readFrame(t *testing.T, conn net.Conn) *dns.Msg {
+	t.Helper()
+	reply := new(dns.Msg)
+	if wire := readWire(conn); wire == nil || reply.Unpack(wire) != nil {
+		t.Fatalf("no reply, or a malformed one: %x", wire)
+	}
+	return reply
+}
+
+func readWire(conn net.Conn) []byte {
+	var prefix [2]byte
+	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
+		return nil
+	}
+	wire := make([]byte, binary.BigEndian.Uint16(prefix[:]))
+	if _, err := io.ReadFull(conn, wire); err != nil {
+		return nil
+	}
+	return wire
+}
+
+// awaitEnd fails unless the door closes the connection.
+func awaitEnd(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || isTimeout(err) {
+		t.Errorf("the connection is still open: %d bytes, %v", n, err)
+	}
+}
+
+func TestListenBindsOnePortForBoth(t *testing.T) {
+	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.Listen = []string{"127.0.0.1:0", "127.0.0.2:0"} })
+	addrs := o.Addrs()
+	if len(addrs) != 4 {
+		t.Fatalf("bound %v", addrs)
+	}
+	for i, want := range []string{"dns udp", "dns tcp", "dns udp", "dns tcp"} {
+		if addrs[i].Name != want {
+			t.Errorf("%d is %q, want %q", i, addrs[i].Name, want)
+		}
+	}
+	if addrs[0].Addr != addrs[1].Addr || addrs[2].Addr != addrs[3].Addr || !strings.HasPrefix(addrs[2].Addr, "127.0.0.2:") {
+		t.Errorf("bound %v", addrs)
+	}
+	if err := o.Listen(context.Background()); err == nil {
+		t.Error("opened twice")
+	}
+}
+
+func TestListenFailsWhole(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	free := openDoor(t, deciderFunc(allowAll), nil)
+	freed := free.addr
+	free.Shutdown(context.Background())
+
+	o := newDoor(t, deciderFunc(allowAll), func(c *Config) { c.Listen = []string{freed, taken.Addr().String()} })
+	if err := o.Listen(context.Background()); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+		t.Errorf("error %v, want one that names %s", err, taken.Addr())
+	}
+	if addrs := o.Addrs(); len(addrs) != 0 {
+		t.Errorf("left open: %v", addrs)
+	}
+	again, err := net.Listen("tcp", freed)
+	if err != nil {
+		t.Fatalf("a listener was left open: %v", err)
+	}
+	again.Close()
+	for _, bad := range []string{"127.0.0.1", "127.0.0.1:domainn", "nowhere"} {
+		o := newDoor(t, deciderFunc(allowAll), func(c *Config) { c.Listen = []string{bad} })
+		if err := o.Listen(context.Background()); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestWildcardRepliesFromTheAddressAsked(t *testing.T) {
+	for _, listen := range []string{"0.0.0.0:0", "[::]:0"} {
+		t.Run(listen, func(t *testing.T) {
+			o := newDoor(t, memo(policy.Rule{}), func(c *Config) {
+				c.Listen = []string{listen}
+				c.Clients = append(c.Clients, netip.MustParsePrefix("::1/128"))
+			})
+			if err := o.Listen(context.Background()); err != nil {
+				t.Skipf("no such family here: %v", err)
+			}
+			_, port, err := net.SplitHostPort(o.Addrs()[0].Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts := []string{"127.0.0.1", "127.0.0.9"} // the second is not what routing would choose
+			if listen == "[::]:0" {
+				hosts = append(hosts, "::1")
+			}
+			for _, host := range hosts {
+				// A connected client socket takes a reply from nowhere else.
+				o.addr = net.JoinHostPort(host, port)
+				if reply := o.ask(query("zoom.us", dns.TypeA)); len(reply.Answer) != 1 {
+					t.Errorf("%s: %v", host, reply)
+				}
+				if d := o.lastDecision(); d.Client.Is4In6() {
+					t.Errorf("client %v is not unmapped", d.Client)
+				}
+			}
+		})
+	}
+}
+
+func TestBusyDoorShedsUDP(t *testing.T) {
+	release := make(chan struct{})
+	up := newUpstream(t, func(q *dns.Msg, _ bool) [][]byte { <-release; return nil })
+	o := openDoor(t, memo(policy.Rule{}), func(c *Config) {
+		c.MaxQueries = 2
+		c.UpstreamTimeout, c.QueryTimeout = 5*time.Second, 5*time.Second
+	}, up)
+	conn, err := net.Dial("udp", o.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for i := range 2 {
+		wire, _ := query(strings.Repeat("x", i+1)+".example", dns.TypeA).Pack()
+		conn.Write(wire)
+	}
+	eventually(t, "both slots to be taken", func() bool { return up.udp.Load() == 2 })
+	wire, _ := query("zoom.us", dns.TypeA).Pack()
+	conn.Write(wire)
+	eventually(t, "a packet to be shed", func() bool { return o.metric("sallyport_dns_shed_total", "reason", "busy") == 1 })
+	close(release)
+	up.set(zoneScript(t))
+	eventually(t, "slots to be free again", func() bool { return len(o.slots) == 0 })
+	if reply := o.ask(query("zoom.us", dns.TypeA)); len(reply.Answer) != 1 {
+		t.Errorf("reply %v", reply)
+	}
+}
+
+func TestTCPPipelines(t *testing.T) {
+	slow := make(chan struct{})
+	zone := zoneScript(t, "slow.example. 60 IN A 192.0.2.1")
+	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte { <-slow; return zone(q, tcp) })
+	o := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.UpstreamTimeout, c.QueryTimeout = 10*time.Second, 10*time.Second }, up)
+	conn := dialDoor(t, o)
+	first, second := query("slow.example", dns.TypeA), query("zoom.us", dns.TypeA)
+	first.Id, second.Id = 1, 2
+	for _, m := range []*dns.Msg{first, second} {
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range frame(wire) { // a byte at a time
+			conn.Write([]byte{b})
+		}
+	}
+	if reply := readFrame(t, conn); reply.Id != 2 {
+		t.Errorf("reply to %d first, want the one that needs no upstream", reply.Id)
+	}
+	close(slow)
+	if reply := readFrame(t, conn); reply.Id != 1 || len(reply.Answer) != 1 {
+		t.Errorf("reply %v", reply)
+	}
+	// A client that is done writing still gets its answer.
+	wire, _ := first.Pack()
+	conn.Write(frame(wire))
+	conn.CloseWrite()
+	if reply := readFrame(t, conn); reply.Id != 1 {
+		t.Errorf("reply %v", reply)
+	}
+	awaitEnd(t, conn)
+}
+
+func TestTCPMoreThanIsPipelined(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), nil)
+	conn := dialDoor(t, o)
+	const queries = 10 * pipelined
+	var all []byte
+	for i := range queries {
+		m := query("zoom.us", dns.TypeA)
+		m.Id = uint16(i)
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, frame(wire)...)
+	}
+	go conn.Write(all)
+	seen := make(map[uint16]bool)
+	for range queries {
+		seen[readFrame(t, conn).Id] = true
+	}
+	if len(seen) != queries {
+		t.Errorf("%d of %d answered", len(seen), queries)
+	}
+}
+
+func TestTCPGarbageEndsTheConnection(t *testing.T) {
+	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.TCPIdleTimeout = 100 * time.Millisecond })
+	for name, bytes := range map[string][]byte{
+		"zero length":       {0, 0},
+		"short of a header": {0, 5, 1, 2, 3, 4, 5},
+		"far too long":      {0xFF, 0xFF},
+		"nothing":           {},
+		"half a length":     {0},
+		"half a query":      frame(rawQuery(nil))[:20],
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dialDoor(t, o)
+			conn.Write(bytes)
+			awaitEnd(t, conn)
+		})
+	}
+	if n := o.metric("sallyport_dns_shed_total", "reason", "malformed"); n != 3 {
+		t.Errorf("%v counted, want 3", n)
+	}
+	conn := dialDoor(t, o)
+	conn.Write(frame(rawQuery(setting(2, 0x80)))) // a response: no reply, no harm
+	conn.Write(frame(rawQuery(setting(4, 0, 2))))
+	if reply := readFrame(t, conn); reply.Rcode != dns.RcodeFormatError {
+		t.Errorf("reply %v", reply)
+	}
+}
+
+func TestTCPConnectionsAreBounded(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.MaxTCPConns = 8 }) // 2 a client
+	from := func(host string) net.Conn {
+		t.Helper()
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
+		conn, err := dialer.Dial("tcp", o.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		return conn
+	}
+	served := func(conn net.Conn) bool {
+		conn.Write(frame(rawQuery(nil)))
+		return readWire(conn) != nil
+	}
+	var open []net.Conn
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"} {
+		for range 2 {
+			conn := from(host)
+			if !served(conn) {
+				t.Fatalf("%s was not served", host)
+			}
+			open = append(open, conn)
+		}
+	}
+	if served(from("127.0.0.5")) {
+		t.Error("a ninth connection was served")
+	}
+	if n := o.metric("sallyport_dns_shed_total", "reason", "connections"); n != 1 {
+		t.Errorf("%v counted, want 1", n)
+	}
+	open[0].Close()
+	eventually(t, "room for another client", func() bool { return served(from("127.0.0.5")) })
+	open[2].Close()
+	eventually(t, "a connection to end", func() bool { return len(tcpOf(o).snapshot()) < 8 })
+	if served(from("127.0.0.4")) {
+		t.Error("a client's third connection was served")
+	}
+	if n := o.metric("sallyport_dns_shed_total", "reason", "client_connections"); n != 1 {
+		t.Errorf("%v counted, want 1", n)
+	}
+}
+
+func tcpOf(o *door) *tcpIngress { return o.ingresses[1].(*tcpIngress) }
+
+func (in *tcpIngress) snapshot() []netip.Addr {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var clients []netip.Addr
+	for _, c := range in.conns {
+		clients = append(clients, c)
+	}
+	return clients
+}
+
+func TestStrangersHoldNoConnection(t *testing.T) {
+	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.Clients = nil })
+	conn := dialDoor(t, o)
+	conn.Write(frame(rawQuery(nil)))
+	if reply := readFrame(t, conn); reply.Rcode != dns.RcodeRefused {
+		t.Errorf("reply %v", reply)
+	}
+	awaitEnd(t, conn)
+}
+
+func TestShutdownEndsIdleConnections(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.TCPIdleTimeout = time.Hour })
+	conn := dialDoor(t, o)
+	conn.Write(frame(rawQuery(nil)))
+	readFrame(t, conn)
+	if err := o.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	awaitEnd(t, conn)
+	if _, err := net.Dial("tcp", o.addr); err == nil {
+		t.Error("the door is still open")
+	}
+}
+
+func TestGarbageOverUDPDoesNoHarm(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), nil)
+	var done sync.WaitGroup
+	for worker := range 4 {
+		done.Go(func() {
+			conn, err := net.Dial("udp", o.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			for i := range 200 {
+				packet := make([]byte, (i*worker*37)%9000)
+				for j := range packet {
+					packet[j] = byte(i * (j + worker))
+				}
+				if _, err := conn.Write(packet); err != nil && !strings.Contains(err.Error(), syscall.EMSGSIZE.Error()) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done.Wait()
+	if reply := o.ask(query("zoom.us", dns.TypeA)); len(reply.Answer) != 1 {
+		t.Errorf("reply %v", reply)
+	}
+	if n := o.metric("sallyport_dns_panics_total"); n != 0 {
+		t.Errorf("%v panics", n)
+	}
+}

@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// typical is a decision with what a real one carries.
+func typical() *policy.Decision {
+	d := blocked()
+	d.Subject = policy.Subject{Identity: policy.Identity{
+		Addr: d.Client, User: "alice@corp.example", Source: "remembered",
+	}}
+	d.Facts = []policy.Host{
+		policy.HostFromCanonicalName("cname.zoom.us"),
+		policy.HostFromAddr(netip.MustParseAddr("3.7.35.1")),
+	}
+	d.Verdict.Revision = "3f9c2a1b7d5e"
+	d.Duration = 850 * time.Nanosecond
+	return d
+}
+
+// BenchmarkRecord is what the data path pays for one decision: counting alone
+// (allows are not written here), and counting with handing the entry over. The
+// latter is measured on a queue that is emptied off the clock, since a full
+// one would show only how fast an entry is dropped.
+func BenchmarkRecord(b *testing.B) {
+	b.Run("count", func(b *testing.B) {
+		l := open(b, Config{Allows: AllowsNone}, Dependencies{Stdout: discard{}})
+		d := allowed()
+		b.ReportAllocs()
+		for b.Loop() {
+			l.Record(d)
+		}
+	})
+	b.Run("count+entry", func(b *testing.B) {
+		// No writer: this goroutine is both ends of the queue by turns.
+		l := &Log{metrics: newMetrics("none"), queue: newQueue(defaultQueue), ids: newIDs(), now: time.Now}
+		d := typical()
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			if n++; n == defaultQueue/2 {
+				b.StopTimer()
+				for l.queue.next() != nil {
+					l.queue.free()
+				}
+				n = 0
+				b.StartTimer()
+			}
+			l.Record(d)
+		}
+		if dropped := count(l.metrics.dropped); dropped > 0 {
+			b.Fatalf("%d dropped", dropped)
+		}
+	})
+	b.Run("count+entry/parallel", func(b *testing.B) {
+		// The real thing, writer included, as fast as it will go: what does
+		// not fit is dropped and shown.
+		l := open(b, Config{}, Dependencies{Stdout: discard{}})
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			d := typical()
+			for pb.Next() {
+				l.Record(d)
+			}
+		})
+		b.ReportMetric(float64(count(l.metrics.dropped))/float64(b.N), "dropped/op")
+	})
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// BenchmarkLog is the whole way into a file: one goroutine records as fast as
+// the queue allows without loss, one writes.
+func BenchmarkLog(b *testing.B) {
+	l := open(b, Config{File: filepath.Join(b.TempDir(), "log"), Tenant: "default"}, Dependencies{})
+	d := typical()
+	for b.Loop() {
+		for l.queue.tail.Load()-l.queue.head.Load() > l.queue.mask*3/4 {
+			runtime.Gosched()
+		}
+		l.Record(d)
+	}
+	closeLog(b, l)
+	if dropped := count(l.metrics.dropped); dropped > 0 {
+		b.Fatalf("%d dropped", dropped)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkEntry is zap's part: one record to one line.
+func BenchmarkEntry(b *testing.B) {
+	e := newEncoder("default", newIDs())
+	var r record
+	r.fill(typical(), start.UnixNano())
+	b.ReportAllocs()
+	for b.Loop() {
+		line, err := e.line(&r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		line.Free()
+	}
+}

@@ -1,0 +1,218 @@
+package audit
+
+import (
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+const (
+	timeLayout     = "2006-01-02T15:04:05.000000Z"
+	eventClose     = "close"
+	closedByPolicy = "policy"
+)
+
+// record is what an entry needs of a decision: the data path copies this much
+// and no more.
+type record struct {
+	id        string
+	transport string
+	qtype     string
+	revision  string
+	at        int64 // nanoseconds since 1970
+	duration  time.Duration
+	client    netip.Addr
+	subject   policy.Subject
+	host      policy.Host
+	facts     []policy.Host
+	rule      *policy.Rule
+	app       *policy.App
+	would     *policy.Rule
+	end       *policy.TunnelEnd // of a closing entry; its Decision is nil
+	port      uint16
+	door      policy.Door
+	action    policy.Action
+	wouldDo   policy.Action
+}
+
+// fill copies a decision that was taken at an instant.
+func (r *record) fill(d *policy.Decision, at int64) {
+	v := &d.Verdict
+	r.id = d.ID
+	r.transport = d.Transport
+	r.qtype = d.QType
+	r.revision = v.Revision
+	r.at = at
+	r.duration = d.Duration
+	r.client = d.Client
+	r.subject = d.Subject
+	r.host = d.Host
+	r.facts = d.Facts
+	r.rule = v.Rule
+	r.app = v.App
+	r.would = v.Would
+	r.port = d.Port
+	r.door = d.Door
+	r.action = v.Action
+	r.wouldDo = v.WouldAction
+}
+
+// encoder writes records as lines of JSON. One goroutine uses it.
+type encoder struct {
+	tenant string
+	ids    *ids
+	json   zapcore.Encoder
+	fields []zapcore.Field // the encoder itself, as zap wants it
+
+	current *record
+	groups  names
+	facts   hosts
+	scratch []byte
+}
+
+func newEncoder(tenant string, ids *ids) *encoder {
+	e := &encoder{
+		tenant: tenant,
+		ids:    ids,
+		json: zapcore.NewJSONEncoder(zapcore.EncoderConfig{
+			TimeKey:    "time",
+			EncodeTime: zapcore.TimeEncoderOfLayout(timeLayout),
+		}),
+	}
+	e.fields = []zapcore.Field{zap.Inline(e)}
+	return e
+}
+
+// line is the entry with its line break. The caller frees the buffer.
+func (e *encoder) line(r *record) (*buffer.Buffer, error) {
+	e.current = r
+	at := time.Unix(0, r.at).UTC()
+	return e.json.EncodeEntry(zapcore.Entry{Time: at}, e.fields)
+}
+
+// MarshalLogObject writes the current record. It is exported for zap only.
+func (e *encoder) MarshalLogObject(o zapcore.ObjectEncoder) error {
+	if e.current.end != nil {
+		return e.marshalEnd(o, e.current)
+	}
+	return e.marshalDecision(o, e.current)
+}
+
+func (e *encoder) marshalDecision(o zapcore.ObjectEncoder, r *record) error {
+	verdict := policy.Verdict{Action: r.action, Rule: r.rule}
+	e.addID(o, r)
+	o.AddString("tenant", e.tenant)
+	if err := e.addClient(o, r); err != nil {
+		return err
+	}
+	e.addHost(o, r)
+	o.AddString("qtype", r.qtype)
+	e.facts.list = r.facts
+	if err := o.AddArray("facts", &e.facts); err != nil {
+		return err
+	}
+	o.AddString("app", appID(r.app))
+	o.AddString("rule", verdict.RuleName())
+	o.AddString("action", r.action.String())
+	if r.would != nil {
+		o.AddString("would", r.wouldDo.String())
+		o.AddString("would_rule", r.would.Name)
+	} else {
+		o.AddString("would", "")
+		o.AddString("would_rule", "")
+	}
+	o.AddString("reason", verdict.Reason())
+	o.AddFloat64("duration_us", float64(r.duration)/float64(time.Microsecond))
+	return nil
+}
+
+func (e *encoder) marshalEnd(o zapcore.ObjectEncoder, r *record) error {
+	verdict := policy.Verdict{Action: r.action, Rule: r.rule}
+	e.addID(o, r)
+	o.AddString("tenant", e.tenant)
+	o.AddString("event", eventClose)
+	if err := e.addClient(o, r); err != nil {
+		return err
+	}
+	e.addHost(o, r)
+	o.AddString("app", appID(r.app))
+	o.AddString("rule", verdict.RuleName())
+	o.AddInt64("bytes_up", r.end.BytesUp)
+	o.AddInt64("bytes_down", r.end.BytesDown)
+	o.AddFloat64("seconds", r.end.Seconds)
+	o.AddString("closed_by", r.end.ClosedBy)
+	o.AddString("closed_by_rule", r.end.Rule)
+	return nil
+}
+
+func (e *encoder) addID(o zapcore.ObjectEncoder, r *record) {
+	if r.id != "" {
+		o.AddString("id", r.id)
+		return
+	}
+	e.scratch = e.ids.append(e.scratch[:0])
+	o.AddByteString("id", e.scratch)
+}
+
+// addClient writes which policy was asked, at which door, and by whom.
+func (e *encoder) addClient(o zapcore.ObjectEncoder, r *record) error {
+	o.AddString("revision", r.revision)
+	o.AddString("door", r.door.String())
+	o.AddString("transport", r.transport)
+	e.scratch = appendAddr(e.scratch[:0], r.client)
+	o.AddByteString("client", e.scratch)
+	o.AddString("user", r.subject.User)
+	e.groups.list = r.subject.GroupNames()
+	if err := o.AddArray("groups", &e.groups); err != nil {
+		return err
+	}
+	o.AddString("identity", r.subject.Source)
+	return nil
+}
+
+func (e *encoder) addHost(o zapcore.ObjectEncoder, r *record) {
+	e.scratch = appendHost(e.scratch[:0], r.host)
+	o.AddByteString("host", e.scratch)
+	o.AddUint16("port", r.port)
+}
+
+// names is a list of strings for zap.
+type names struct{ list []string }
+
+// MarshalLogArray writes the list.
+func (n *names) MarshalLogArray(a zapcore.ArrayEncoder) error {
+	for _, s := range n.list {
+		a.AppendString(s)
+	}
+	return nil
+}
+
+// hosts is a list of destinations for zap.
+type hosts struct {
+	list    []policy.Host
+	scratch []byte
+}
+
+// MarshalLogArray writes the list.
+func (h *hosts) MarshalLogArray(a zapcore.ArrayEncoder) error {
+	for _, host := range h.list {
+		h.scratch = appendHost(h.scratch[:0], host)
+		a.AppendByteString(h.scratch)
+	}
+	return nil
+}
+
+func appendHost(b []byte, h policy.Host) []byte {
+	if h.IsAddr() {
+		return appendAddr(b, h.Addr())
+	}
+	return append(b, h.Name()...)
+}
+
+// appendAddr writes nothing for an invalid address.
+func appendAddr(b []byte, a netip.Addr) []byte { return a.AppendTo(b) }

@@ -1,0 +1,161 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// subject resolves alice at her desk against a small policy, so that the entry
+// shows the groups that the engine found.
+func subject(t *testing.T) policy.Subject {
+	t.Helper()
+	doc := &policy.Document{
+		Location: time.UTC,
+		Groups: []policy.Group{
+			{Name: "employees", Networks: []policy.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}}},
+			{Name: "liaison", Users: []policy.Reference{{Name: "alice@corp.example"}}},
+			{Name: "visitors", Networks: []policy.Network{{Prefix: netip.MustParsePrefix("192.168.0.0/16")}}},
+		},
+		Default: policy.ActionAllow,
+	}
+	program, problems := policy.Compile(doc, policy.Sources{Revision: "r1"})
+	if program == nil {
+		t.Fatal(problems)
+	}
+	return program.Subject(policy.Identity{
+		Addr: netip.MustParseAddr("10.4.7.7"), User: "alice@corp.example", Source: "basic",
+	})
+}
+
+func TestEntries(t *testing.T) {
+	host := policy.HostFromCanonicalName
+	addr := func(s string) policy.Host { return policy.HostFromAddr(netip.MustParseAddr(s)) }
+
+	full := &policy.Decision{
+		ID: "memo-1", Time: start, Door: policy.DoorProxy, Transport: "connect",
+		Client: netip.MustParseAddr("10.4.7.7"), Subject: subject(t),
+		Host: host("vanity.corp.example"), Port: 443,
+		Facts: []policy.Host{host("us04web.zoom.us"), addr("3.7.35.1"), addr("2620:123:2000::1")},
+		Verdict: policy.Verdict{Action: policy.ActionBlock, Rule: memoRule, App: zoom, Group: "employees",
+			Fact: host("us04web.zoom.us"), Revision: "r1"},
+		Duration: 12_345 * time.Nanosecond,
+	}
+	warn := *full
+	warn.Verdict.Action = policy.ActionWarn
+	would := *full
+	would.Verdict = policy.Verdict{Action: policy.ActionAllow, Rule: openRule, App: webex, Revision: "r1",
+		Would: rehearse, WouldApp: zoom, WouldGroup: "employees", WouldAction: policy.ActionWarn}
+	dns := blocked()
+	dns.ID = "memo-2"
+	dns.Duration = 412 * time.Nanosecond
+	hostile := blocked()
+	hostile.ID = "quote\"-and\\"
+	hostile.Host = host("new\nline.\x00\xff\u2028.example")
+	hostile.Subject.User = `","action":"allow`
+	hostile.Verdict.Rule = &policy.Rule{Name: "règle", Reason: "</script> \"quoted\""}
+	toAddr := *full
+	toAddr.Host = addr("50.7.35.1")
+
+	for _, test := range []struct {
+		name     string
+		decision *policy.Decision
+		end      *policy.TunnelEnd
+	}{
+		{name: "proxy-block", decision: full},
+		{name: "proxy-warn", decision: &warn},
+		{name: "proxy-would", decision: &would},
+		{name: "proxy-address", decision: &toAddr},
+		{name: "dns-block", decision: dns},
+		{name: "hostile", decision: hostile},
+		{name: "empty", decision: &policy.Decision{ID: "nothing", Time: start}},
+		{name: "close", end: &policy.TunnelEnd{Decision: &would, Time: start.Add(time.Minute),
+			BytesUp: 1234, BytesDown: 1 << 40, Seconds: 59.875, ClosedBy: "client"}},
+		{name: "close-policy", end: &policy.TunnelEnd{Decision: &would, Time: start.Add(time.Minute),
+			Seconds: 60, ClosedBy: "policy", Rule: "zoom-memo"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			l := open(t, Config{Tenant: "default"}, Dependencies{Stdout: &out})
+			if test.decision != nil {
+				l.Record(test.decision)
+			}
+			if test.end != nil {
+				l.RecordEnd(test.end)
+			}
+			closeLog(t, l)
+			golden(t, test.name+".json", out.Bytes())
+			readLines(t, out.Bytes())
+		})
+	}
+}
+
+// golden compares with a file in testdata, or writes it.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// The keys and their order are a promise to dashboards and scripts.
+func TestEntryKeys(t *testing.T) {
+	const decision = "time id tenant revision door transport client user groups identity host port qtype facts " +
+		"app rule action would would_rule reason duration_us"
+	const closing = "time id tenant event revision door transport client user groups identity host port " +
+		"app rule bytes_up bytes_down seconds closed_by closed_by_rule"
+	var out bytes.Buffer
+	l := open(t, Config{}, Dependencies{Stdout: &out})
+	l.Record(blocked())
+	l.RecordEnd(&policy.TunnelEnd{Decision: allowed(), ClosedBy: "idle"})
+	closeLog(t, l)
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(keys(t, line), " "))
+	}
+	if len(got) != 2 || got[0] != decision || got[1] != closing {
+		t.Errorf("keys\n%s\nwant\n%s\n%s", strings.Join(got, "\n"), decision, closing)
+	}
+}
+
+// keys lists the keys of a JSON object in their order.
+func keys(t *testing.T, object string) []string {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(object))
+	if _, err := dec.Token(); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, key.(string))
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}

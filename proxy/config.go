@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Config is what an admin decides about the proxy door. Its zero value serves
+// nobody and reaches no private network.
+type Config struct {
+	// Listen holds TCP addresses, host:port. Port 0 takes any free one.
+	Listen []string
+
+	// Clients may use the proxy; everyone else gets a plain 403 before
+	// anything is looked at. Empty: nobody.
+	Clients []netip.Prefix
+
+	// DenyNetworks are destinations that are never dialled.
+	DenyNetworks DenyNetworks
+
+	// Timeouts bound every wait.
+	Timeouts Timeouts
+
+	// CanAuthenticate is true where user names and passwords are configured,
+	// so that asking for them (407) makes sense.
+	CanAuthenticate bool
+
+	// Realm is shown by browsers that ask for a password. Empty: sallyport.
+	Realm string
+
+	// MaxHeaderBytes bounds a request's head. 0: 64 KiB.
+	MaxHeaderBytes int
+
+	// MaxConns bounds the client connections that are not tunnels; more are
+	// closed as they come. 0: 16,384.
+	MaxConns int
+
+	// MaxTunnels bounds open tunnels and WebSockets; more get 503. 0: 65,536.
+	MaxTunnels int
+}
+
+// Timeouts bound the waits of a connection. A zero takes the default, a
+// negative value is an error: there is no way to wait for ever.
+type Timeouts struct {
+	// Dial bounds finding out the addresses of a name, and then connecting to
+	// one of them: each may take this long. Default 10 s.
+	Dial time.Duration
+
+	// Header bounds the arrival of a request's head, counted from its first
+	// byte (on a new connection: from accept). Default 10 s.
+	Header time.Duration
+
+	// FirstByte bounds the arrival of a whole ClientHello in a tunnel,
+	// counted from its first byte. Default 5 s.
+	FirstByte time.Duration
+
+	// Idle closes a tunnel, a WebSocket or a plain exchange in which nothing
+	// has moved either way for this long. Default 1 h.
+	Idle time.Duration
+}
+
+// DenyNetworks says which destinations are never dialled. The zero value
+// denies every private and special-purpose network; IPv6 forms that carry an
+// IPv4 address are judged by that address too. The gateway's own listeners
+// are denied whatever is set here.
+type DenyNetworks struct {
+	// None denies nothing.
+	None bool
+
+	// Prefixes, where there are any, are denied in place of the private ones.
+	Prefixes []netip.Prefix
+}
+
+// Defaults of Config.
+const (
+	defaultDial      = 10 * time.Second
+	defaultHeader    = 10 * time.Second
+	defaultFirstByte = 5 * time.Second
+	defaultIdle      = time.Hour
+
+	defaultRealm          = "sallyport"
+	defaultMaxHeaderBytes = 64 << 10
+	defaultMaxConns       = 16 << 10
+	defaultMaxTunnels     = 64 << 10
+
+	// keepAliveIdle closes a client connection on which no request has come
+	// for this long, unless Timeouts.Idle is shorter.
+	keepAliveIdle = 2 * time.Minute
+)
+
+// complete checks c and fills in the defaults.
+func (c Config) complete() (Config, error) {
+	if len(c.Listen) == 0 {
+		return c, errors.New("proxy: no listen address: name at least one, for example 127.0.0.1:3128")
+	}
+	for _, address := range c.Listen {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return c, fmt.Errorf("proxy: listen address %q: %w: write host:port, for example 127.0.0.1:3128", address, err)
+		}
+	}
+	if c.DenyNetworks.None && len(c.DenyNetworks.Prefixes) > 0 {
+		return c, errors.New("proxy: deny networks: none and a list exclude each other")
+	}
+	for _, timeout := range []struct {
+		name     string
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{"dial", &c.Timeouts.Dial, defaultDial},
+		{"header", &c.Timeouts.Header, defaultHeader},
+		{"first_byte", &c.Timeouts.FirstByte, defaultFirstByte},
+		{"idle", &c.Timeouts.Idle, defaultIdle},
+	} {
+		if *timeout.value < 0 {
+			return c, fmt.Errorf("proxy: timeout %s is %v: use a positive duration", timeout.name, *timeout.value)
+		}
+		if *timeout.value == 0 {
+			*timeout.value = timeout.fallback
+		}
+	}
+	for _, bound := range []struct {
+		name     string
+		value    *int
+		fallback int
+	}{
+		{"header bytes", &c.MaxHeaderBytes, defaultMaxHeaderBytes},
+		{"connections", &c.MaxConns, defaultMaxConns},
+		{"tunnels", &c.MaxTunnels, defaultMaxTunnels},
+	} {
+		if *bound.value < 0 {
+			return c, fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)
+		}
+		if *bound.value == 0 {
+			*bound.value = bound.fallback
+		}
+	}
+	if c.Realm == "" {
+		c.Realm = defaultRealm
+	}
+	return c, nil
+}

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// Dependencies is what the proxy needs of the rest of the gateway. Every func
+// must be safe for concurrent use.
+type Dependencies struct {
+	// Decider answers every question. Required.
+	Decider policy.Decider
+
+	// Identify says who asks, from the client's address and the value of the
+	// Proxy-Authorization header ("" where there is none, or where
+	// Config.CanAuthenticate is false). An error means bad credentials, and
+	// the client is asked again. Required.
+	Identify func(client netip.Addr, proxyAuthorization string) (policy.Subject, error)
+
+	// Resolve finds the addresses of a canonical name. Required.
+	Resolve func(ctx context.Context, name string) (Resolution, error)
+
+	// Record takes one decision a request. The Decision must not be changed
+	// by either side afterwards. Required.
+	Record func(*policy.Decision)
+
+	// RecordEnd takes the closing entry of a tunnel. Required.
+	RecordEnd func(*policy.TunnelEnd)
+
+	// Registerer takes the metrics; nil: they are counted and shown nowhere.
+	Registerer prometheus.Registerer
+
+	// Log takes what an admin should know. Nil: nothing is logged.
+	Log *zap.Logger
+
+	// Now is the clock that decisions are taken by. Nil: time.Now.
+	Now func() time.Time
+
+	// Self lists the gateway's own listeners, which are never dialled. Nil:
+	// the proxy's own are all there are.
+	Self func() []netip.AddrPort
+}
+
+// Resolution is what a name led to.
+type Resolution struct {
+	// Addrs are the addresses, in the order in which to try them.
+	Addrs []netip.Addr
+
+	// Facts is everything that the name's owner derived from it: CNAME and
+	// HTTPS targets, address hints, addresses.
+	Facts []policy.Host
+}
+
+// complete checks d and fills in what may be left out.
+func (d Dependencies) complete() (Dependencies, error) {
+	switch {
+	case d.Decider == nil:
+		return d, errors.New("proxy: no decider")
+	case d.Identify == nil:
+		return d, errors.New("proxy: no identify func")
+	case d.Resolve == nil:
+		return d, errors.New("proxy: no resolve func")
+	case d.Record == nil:
+		return d, errors.New("proxy: no record func")
+	case d.RecordEnd == nil:
+		return d, errors.New("proxy: no record-end func")
+	}
+	if d.Log == nil {
+		d.Log = zap.NewNop()
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Self == nil {
+		d.Self = func() []netip.AddrPort { return nil }
+	}
+	return d, nil
+}

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// exchange is one request on its way through the door. connect and forward
+// take it from guard to guard; each guard either lets it go on or has answered
+// it. An exchange belongs to one goroutine until a tunnel takes it over.
+type exchange struct {
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	conn   *clientConn
+
+	method    string // metric label
+	transport string // of the decision: connect, http, websocket
+	id        string // of the decision
+	began     time.Time
+	at        time.Time // by the decision clock
+
+	request  policy.Request
+	verdict  policy.Verdict
+	addrs    []netip.Addr  // that may be dialled: checked
+	took     time.Duration // until it was answered; 0: not yet
+	recorded bool
+}
+
+func (s *Server) newExchange(w http.ResponseWriter, r *http.Request, conn *clientConn, method string) *exchange {
+	return &exchange{
+		server:    s,
+		w:         w,
+		r:         r,
+		conn:      conn,
+		method:    method,
+		transport: method,
+		id:        s.identifiers.next(),
+		began:     time.Now(),
+		at:        s.dependencies.Now(),
+	}
+}
+
+// admitted lets in the clients that may use the proxy at all. Nothing that the
+// request says is looked at before.
+func (x *exchange) admitted() bool {
+	if contains(x.server.config.Clients, x.conn.addr) {
+		return true
+	}
+	x.say(http.StatusForbidden, "this proxy does not serve your address\n")
+	return false
+}
+
+// identified finds out who asks.
+func (x *exchange) identified() bool {
+	credentials := ""
+	if x.server.config.CanAuthenticate {
+		credentials = x.r.Header.Get("Proxy-Authorization")
+	}
+	subject, err := x.server.dependencies.Identify(x.conn.addr, credentials)
+	if err != nil {
+		x.challenge()
+		return false
+	}
+	x.request.Subject = subject
+	return true
+}
+
+// decided asks the policy about what is known by now, and answers where it
+// refuses or needs a user name.
+func (x *exchange) decided() bool {
+	x.request.At = x.server.dependencies.Now()
+	x.verdict = x.server.dependencies.Decider.Decide(&x.request)
+	if x.verdict.NeedsUser && x.server.config.CanAuthenticate && x.request.Subject.User == "" {
+		x.challenge()
+		return false
+	}
+	if x.verdict.Action.Refuses() {
+		x.refuse()
+		return false
+	}
+	return true
+}
+
+// located finds the addresses of the destination, has everything judged that
+// the name's owner derived from it, and keeps the addresses that may be
+// dialled. An address needs no resolving, but may carry another one.
+func (x *exchange) located() bool {
+	addresses := []netip.Addr{x.request.Host.Addr()}
+	if !x.request.Host.IsAddr() {
+		resolution, err := x.resolve()
+		if err != nil {
+			x.record()
+			x.unreachable(err)
+			return false
+		}
+		addresses = resolution.Addrs
+		x.request.Derived = resolution.Facts
+	}
+	x.request.Derived = derive(x.request.Host, x.request.Derived, addresses)
+	if len(x.request.Derived) > 0 && !x.decided() {
+		return false
+	}
+	x.addrs = x.server.networks.allowed(addresses, x.request.Port)
+	if len(x.addrs) == 0 {
+		x.verdict = deniedNetwork(x.verdict, x.request.Host)
+		x.refuse()
+		return false
+	}
+	return true
+}
+
+// maxAddresses bounds how many addresses of one name are considered.
+const maxAddresses = 32
+
+func (x *exchange) resolve() (Resolution, error) {
+	ctx, cancel := context.WithTimeout(x.r.Context(), x.server.config.Timeouts.Dial)
+	defer cancel()
+	resolution, err := x.server.dependencies.Resolve(ctx, x.request.Host.Name())
+	if err != nil {
+		return Resolution{}, &resolveError{err}
+	}
+	if len(resolution.Addrs) == 0 {
+		return Resolution{}, &resolveError{errors.New("the name has no address")}
+	}
+	if len(resolution.Addrs) > maxAddresses {
+		resolution.Addrs = resolution.Addrs[:maxAddresses]
+	}
+	return resolution, nil
+}
+
+// derive adds to facts the addresses, and the IPv4 addresses inside them,
+// each once. It never writes to the slice that it is given.
+func derive(host policy.Host, facts []policy.Host, addresses []netip.Addr) []policy.Host {
+	list := facts[:len(facts):len(facts)]
+	add := func(h policy.Host) {
+		if h == host {
+			return
+		}
+		for _, known := range list {
+			if known == h {
+				return
+			}
+		}
+		list = append(list, h)
+	}
+	for _, a := range addresses {
+		add(policy.HostFromAddr(a))
+		for _, inner := range embedded(a) {
+			add(policy.HostFromAddr(inner))
+		}
+	}
+	return list
+}
+
+// record hands the verdict over, once a request, and returns what it handed
+// over.
+func (x *exchange) record() *policy.Decision {
+	d := x.decision()
+	if !x.recorded {
+		x.recorded = true
+		x.server.dependencies.Record(d)
+	}
+	return d
+}
+
+// decision describes the exchange as it stands.
+func (x *exchange) decision() *policy.Decision {
+	facts := x.request.Derived
+	if len(x.request.Claimed) > 0 {
+		facts = append(facts[:len(facts):len(facts)], x.request.Claimed...)
+	}
+	took := x.took
+	if took == 0 {
+		took = time.Since(x.began)
+	}
+	return &policy.Decision{
+		ID:        x.id,
+		Time:      x.at,
+		Door:      policy.DoorProxy,
+		Transport: x.transport,
+		Client:    x.conn.addr,
+		Subject:   x.request.Subject,
+		Host:      x.request.Host,
+		Port:      x.request.Port,
+		Facts:     facts,
+		Verdict:   x.verdict,
+		Duration:  took,
+	}
+}

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// forward passes a plain request on: every step lets it go on, or has answered
+// it. The package comment tells the line in words.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientConn) {
+	x := s.newExchange(w, r, conn, methodHTTP)
+	if !x.admitted() {
+		return
+	}
+	host, port, err := parseURI(r)
+	if err != nil {
+		x.say(http.StatusBadRequest, err.Error()+"\n")
+		return
+	}
+	webSocket := asksForWebSocket(r)
+	if webSocket {
+		x.transport = transportWebSocket
+	}
+	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
+	if !x.identified() || !x.decided() || !x.located() {
+		return
+	}
+	if passedBefore(r.Header, s.pseudonym) {
+		x.record()
+		x.say(http.StatusLoopDetected, "the request has been through this proxy before\n")
+		return
+	}
+	if webSocket {
+		s.forwardWebSocket(x)
+		return
+	}
+	x.record()
+	s.carryHTTP(x, nil)
+}
+
+const transportWebSocket = "websocket"
+
+// helpText answers what is no request for a proxy.
+const helpText = "this is an HTTP proxy: enter its address in the proxy settings of your system or browser"
+
+// parseURI reads the destination of a plain request, which a proxy gets as a
+// whole URI (RFC 9112 §3.2.2). A Host field that says something else has been
+// dropped by net/http, as that section demands, and the origin is sent the
+// URI's: what is judged is what the origin sees.
+func parseURI(r *http.Request) (policy.Host, uint16, error) {
+	switch {
+	case !r.URL.IsAbs() || r.URL.Host == "":
+		return policy.Host{}, 0, errors.New(helpText)
+	case r.URL.Scheme == "https":
+		return policy.Host{}, 0, errors.New("ask for https addresses with CONNECT: this proxy does not make the TLS connection for you")
+	case r.URL.Scheme != "http":
+		return policy.Host{}, 0, fmt.Errorf("scheme %q is not supported: use http, or CONNECT", r.URL.Scheme)
+	case r.Method == http.MethodTrace:
+		return policy.Host{}, 0, errors.New("TRACE is not supported")
+	}
+	port := uint16(80)
+	if text := r.URL.Port(); text != "" {
+		var err error
+		if port, err = parsePort(text); err != nil {
+			return policy.Host{}, 0, err
+		}
+	}
+	host, err := policy.ParseHost(r.URL.Hostname())
+	if err != nil {
+		return policy.Host{}, 0, fmt.Errorf("host %q: %w", r.URL.Hostname(), err)
+	}
+	return host, port, nil
+}
+
+// exchangeKey is where the context of an outgoing request keeps its *passage.
+type exchangeKey struct{}
+
+// passage is a plain exchange that is being carried by goproxy.
+type passage struct {
+	*exchange
+	tunnel *tunnel // of a WebSocket; nil otherwise
+	watch  *idleWatch
+	broken bool // the origin's body ended with an error
+}
+
+// carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
+// to become, or nil.
+func (s *Server) carryHTTP(x *exchange, t *tunnel) {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	control := http.NewResponseController(x.w)
+	_ = control.SetWriteDeadline(time.Time{}) // the watch takes over
+	p := &passage{exchange: x, tunnel: t}
+	p.watch = newIdleWatch(s.config.Timeouts.Idle, func() {
+		cancel()
+		past := time.Unix(1, 0)
+		_ = control.SetReadDeadline(past)
+		_ = control.SetWriteDeadline(past)
+	})
+	defer p.watch.stop()
+
+	response := &responder{ResponseWriter: x.w, passage: p, control: control}
+	s.forwarder.ServeHTTP(response, x.outgoing(context.WithValue(ctx, exchangeKey{}, p), p))
+	s.metrics.answered(x.method, response.status)
+	if p.broken && !response.hijacked {
+		// The client must see that the answer is not whole: a body that simply
+		// ends looks complete where its length was not announced.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// outgoing is the request as the origin is to get it.
+func (x *exchange) outgoing(ctx context.Context, p *passage) *http.Request {
+	out := x.r.WithContext(ctx)
+	out.Close = false // the client's wish for its own connection
+	out.Header = x.r.Header.Clone()
+	removeHopByHop(out.Header)
+	if p.tunnel != nil {
+		out.Header.Set("Connection", "Upgrade")
+		out.Header.Set("Upgrade", "websocket")
+	}
+	addVia(out.Header, byte(x.r.ProtoMajor), byte(x.r.ProtoMinor), x.server.pseudonym)
+	if out.Body != nil && out.Body != http.NoBody {
+		out.Body = &watchedBody{ReadCloser: out.Body, passage: p}
+	}
+	out.Host = authority(x.request.Host, x.request.Port)
+	target := *x.r.URL
+	target.User = nil // credentials in a URI are the client's business
+	target.Host = net.JoinHostPort(poolKey(x.addrs), strconv.Itoa(int(x.request.Port)))
+	out.URL = &target
+	return out
+}
+
+// authority is what the Host field says: the canonical host, and the port where
+// it is not the usual one.
+func authority(host policy.Host, port uint16) string {
+	name := host.String()
+	if host.IsAddr() && host.Addr().Is6() {
+		name = "[" + name + "]"
+	}
+	if port == 80 {
+		return name
+	}
+	return name + ":" + strconv.Itoa(int(port))
+}
+
+// poolKey names a set of checked addresses. It stands for the host wherever
+// net/http's transport looks, so that a kept-alive connection is found again
+// only by a request for which the very same addresses were checked, whatever
+// the names are and whatever they resolve to later.
+func poolKey(addresses []netip.Addr) string {
+	sorted := slices.Clone(addresses)
+	slices.SortFunc(sorted, netip.Addr.Compare)
+	var sum hash.Hash = sha256.New()
+	for _, a := range slices.Compact(sorted) {
+		octets := a.As16()
+		sum.Write(octets[:])
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}

@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Bounds of a ClientHello. The largest seen in the wild, with post-quantum key
+// shares and padding, is a few kilobytes.
+const (
+	maxHelloBytes   = 64 << 10
+	maxRecordLength = 1<<14 + 2048 // RFC 5246 §6.2.3
+)
+
+// helloState says how far the reading of a ClientHello has come.
+type helloState uint8
+
+const (
+	helloPartial  helloState = iota // more bytes are needed
+	helloForeign                    // this is not TLS
+	helloComplete                   // read whole
+	helloBroken                     // this is TLS, and cannot be read
+)
+
+// helloReader reads the ClientHello at the start of a byte stream, without
+// consuming it: raw keeps every byte that it was fed. The handshake message
+// may be split over records and over reads in any way. Each byte is looked at
+// once, however small the pieces are that a client sends.
+type helloReader struct {
+	raw     []byte // all that the client has sent
+	next    int    // in raw: where the next record starts
+	message []byte // the handshake message, without record headers
+	names   []string
+}
+
+// feed takes the next bytes and says how things stand. It must not be called
+// again after anything but helloPartial.
+func (h *helloReader) feed(data []byte) helloState {
+	h.raw = append(h.raw, data...)
+	for {
+		if state := h.messageState(); state != helloPartial {
+			return state
+		}
+		rest := h.raw[h.next:]
+		if state := recordStart(rest, h.next == 0); state != helloComplete {
+			return h.bounded(state)
+		}
+		length := int(rest[3])<<8 | int(rest[4])
+		if len(rest) < 5+length {
+			return h.bounded(helloPartial)
+		}
+		h.message = append(h.message, rest[5:5+length]...)
+		h.next += 5 + length
+	}
+}
+
+// bounded gives up on a hello that does not end.
+func (h *helloReader) bounded(state helloState) helloState {
+	if state == helloPartial && len(h.raw) >= maxHelloBytes {
+		return helloBroken
+	}
+	return state
+}
+
+// recordStart looks at a record's header (RFC 8446 §5.1): type handshake,
+// version 3.x, a length that is not 0. Only the very first record can show
+// that the stream is not TLS at all. helloComplete means a whole header.
+func recordStart(b []byte, first bool) helloState {
+	wrong := helloBroken
+	if first {
+		wrong = helloForeign
+	}
+	if len(b) > 0 && b[0] != 22 || len(b) > 1 && b[1] != 3 {
+		return wrong
+	}
+	if len(b) < 5 {
+		return helloPartial
+	}
+	if length := int(b[3])<<8 | int(b[4]); length == 0 || length > maxRecordLength {
+		return helloBroken
+	}
+	return helloComplete
+}
+
+// messageState looks at what there is of the handshake message (RFC 8446 §4):
+// type, three bytes of length, body.
+func (h *helloReader) messageState() helloState {
+	if len(h.message) > 0 && h.message[0] != 1 {
+		return helloBroken
+	}
+	if len(h.message) < 4 {
+		return helloPartial
+	}
+	length := int(h.message[1])<<16 | int(h.message[2])<<8 | int(h.message[3])
+	if length > maxHelloBytes {
+		return helloBroken
+	}
+	if len(h.message) < 4+length {
+		return helloPartial
+	}
+	names, ok := serverNames(h.message[4 : 4+length])
+	if !ok {
+		return helloBroken
+	}
+	h.names = names
+	return helloComplete
+}
+
+// serverNames finds the names in the body of a ClientHello (RFC 8446 §4.1.2).
+// There should be one at most; a client that sends several has each judged,
+// because it is not known which one its server would take.
+func serverNames(body []byte) (names []string, ok bool) {
+	s := cryptobyte.String(body)
+	var session, suites, compression, extensions cryptobyte.String
+	if !s.Skip(2+32) || // legacy version, random
+		!s.ReadUint8LengthPrefixed(&session) ||
+		!s.ReadUint16LengthPrefixed(&suites) ||
+		!s.ReadUint8LengthPrefixed(&compression) {
+		return nil, false
+	}
+	if s.Empty() {
+		return nil, true // a hello without extensions, RFC 5246 §7.4.1.2
+	}
+	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
+		return nil, false
+	}
+	for !extensions.Empty() {
+		var kind uint16
+		var data cryptobyte.String
+		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
+			return nil, false
+		}
+		if kind != 0 { // server_name
+			continue
+		}
+		if names, ok = appendHostNames(names, data); !ok {
+			return nil, false
+		}
+	}
+	return names, true
+}
+
+// appendHostNames reads the server_name extension (RFC 6066 §3).
+func appendHostNames(names []string, data cryptobyte.String) ([]string, bool) {
+	var list cryptobyte.String
+	if !data.ReadUint16LengthPrefixed(&list) || !data.Empty() {
+		return nil, false
+	}
+	for !list.Empty() {
+		var kind uint8
+		var name cryptobyte.String
+		if !list.ReadUint8(&kind) || !list.ReadUint16LengthPrefixed(&name) {
+			return nil, false
+		}
+		if kind == 0 { // host_name
+			names = append(names, string(name))
+		}
+	}
+	return names, true
+}

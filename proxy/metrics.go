@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Values of the method label.
+const (
+	methodConnect = "connect"
+	methodHTTP    = "http"
+)
+
+// Why a tunnel closed: values of the reason label and of TunnelEnd.ClosedBy.
+const (
+	closedByClient   = "client"
+	closedByUpstream = "upstream"
+	closedByIdle     = "idle"
+	closedByPolicy   = "policy"
+	closedByShutdown = "shutdown"
+)
+
+// metrics are the door's counters. Labels are fixed words and status codes:
+// never a host, a user or an address.
+type metrics struct {
+	requests *prometheus.CounterVec
+	tunnels  prometheus.Gauge
+	up, down prometheus.Counter
+	closed   *prometheus.CounterVec
+	dials    *prometheus.HistogramVec
+	shed     *prometheus.CounterVec
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sallyport_proxy_tunnel_bytes_total",
+		Help: "Bytes carried in tunnels and WebSockets, by direction: up is client to origin.",
+	}, []string{"direction"})
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_proxy_requests_total",
+			Help: "Requests at the proxy door, by method (connect, http) and status code of the answer.",
+		}, []string{"method", "code"}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_proxy_tunnels",
+			Help: "Tunnels and WebSockets open now.",
+		}),
+		up:   bytes.WithLabelValues("up"),
+		down: bytes.WithLabelValues("down"),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_proxy_tunnels_closed_total",
+			Help: "Tunnels and WebSockets that have ended, by who or what ended them.",
+		}, []string{"reason"}),
+		dials: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sallyport_proxy_dial_duration_seconds",
+			Help:    "Time to connect to an origin, by result.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 8),
+		}, []string{"result"}),
+		shed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_proxy_shed_total",
+			Help: "Connections and tunnels turned away because the configured maximum was reached.",
+		}, []string{"reason"}),
+	}
+	// Series that have not happened yet are shown as zero, so that a first
+	// increase is seen as one.
+	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
+		m.closed.WithLabelValues(reason)
+	}
+	for _, reason := range []string{shedConnections, shedTunnels} {
+		m.shed.WithLabelValues(reason)
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed} {
+		if err := registerer.Register(collector); err != nil {
+			return nil, fmt.Errorf("proxy: register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// Values of the shed reason label.
+const (
+	shedConnections = "connections"
+	shedTunnels     = "tunnels"
+)
+
+func (m *metrics) answered(method string, code int) {
+	m.requests.WithLabelValues(method, strconv.Itoa(code)).Inc()
+}
+
+func (m *metrics) dialled(result string, took time.Duration) {
+	m.dials.WithLabelValues(result).Observe(took.Seconds())
+}

@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// registry holds every tunnel and WebSocket that is open or being opened.
+type registry struct {
+	limit int
+	open  gate // one entry a tunnel, left when its last goroutine is done
+
+	mu      sync.Mutex
+	tunnels map[*tunnel]struct{}
+}
+
+func newRegistry(limit int) *registry {
+	return &registry{limit: limit, tunnels: make(map[*tunnel]struct{})}
+}
+
+// add registers a tunnel, unless there are too many or the server is stopping.
+// remove must follow.
+func (r *registry) add(t *tunnel) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tunnels) >= r.limit || !r.open.enter() {
+		return false
+	}
+	r.tunnels[t] = struct{}{}
+	return true
+}
+
+func (r *registry) remove(t *tunnel) {
+	r.mu.Lock()
+	delete(r.tunnels, t)
+	r.mu.Unlock()
+	r.open.leave()
+}
+
+// all lists the tunnels of this moment.
+func (r *registry) all() []*tunnel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*tunnel, 0, len(r.tunnels))
+	for t := range r.tunnels {
+		list = append(list, t)
+	}
+	return list
+}
+
+// endAll closes every tunnel for the same reason.
+func (r *registry) endAll(reason string) {
+	for _, t := range r.all() {
+		t.end(reason, "")
+	}
+}
+
+// RecheckResult is what Recheck did.
+type RecheckResult struct {
+	Checked int // tunnels and WebSockets that were judged again
+	Closed  int // of these, the ones that are no longer allowed
+}
+
+// Recheck judges every open tunnel and WebSocket by the policy in force and
+// the time of now, and closes those that are refused. It is to be called after
+// a policy has been put in force and whenever a schedule of it changes.
+//
+// A tunnel that is being opened meanwhile does not slip through: it is
+// registered before its last decision is taken. Either Recheck finds it here,
+// or it was registered after the list was made, and then its last decision is
+// taken by the policy that Recheck was called for.
+func (s *Server) Recheck() RecheckResult {
+	var result RecheckResult
+	now := s.dependencies.Now()
+	for _, t := range s.tunnels.all() {
+		result.Checked++
+		if s.recheck(t, now) {
+			result.Closed++
+		}
+	}
+	return result
+}
+
+// recheck reports whether it closed t.
+func (s *Server) recheck(t *tunnel, now time.Time) bool {
+	request := t.snapshot()
+	request.At = now
+	verdict := s.dependencies.Decider.Decide(&request)
+	if !verdict.Action.Refuses() {
+		return false
+	}
+	return t.end(closedByPolicy, verdict.RuleName())
+}
+
+// claim adds names that the client has claimed to the tunnel's request, and
+// judges it again. The names are added first, for the same reason for which a
+// tunnel is registered first: a Recheck that runs now judges them, or its
+// policy does here.
+func (s *Server) claim(t *tunnel, names []policy.Host) policy.Verdict {
+	request := t.addClaimed(names)
+	request.At = s.dependencies.Now()
+	verdict := s.dependencies.Decider.Decide(&request)
+	if verdict.NeedsUser && s.config.CanAuthenticate && request.Subject.User == "" && !verdict.Action.Refuses() {
+		return needsSignIn(verdict, names[0])
+	}
+	return verdict
+}

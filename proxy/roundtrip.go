@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Bounds of the connections to origins of plain requests.
+const (
+	maxIdleConns        = 1024
+	maxIdleConnsPerSet  = 64
+	idleConnTimeout     = 90 * time.Second
+	maxResponseHeader   = 256 << 10
+	continueWaitTimeout = time.Second
+)
+
+// newTransport makes the transport of plain requests. It asks nobody for a
+// proxy of its own, leaves bodies as they are, and gets its connections from
+// dial.
+func newTransport(limits Timeouts, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            dial,
+		Protocols:              &protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConnsPerSet,
+		IdleConnTimeout:        min(idleConnTimeout, limits.Idle),
+		ResponseHeaderTimeout:  limits.Idle,
+		ExpectContinueTimeout:  continueWaitTimeout,
+		MaxResponseHeaderBytes: maxResponseHeader,
+	}
+}
+
+// dialForTransport connects to an address that was checked for the request in
+// ctx. The address that the transport names is a pool key and is not used.
+func (s *Server) dialForTransport(ctx context.Context, _, _ string) (net.Conn, error) {
+	p, ok := ctx.Value(exchangeKey{}).(*passage)
+	if !ok {
+		return nil, errors.New("proxy: dial: no checked address")
+	}
+	conn, err := s.dial(ctx, p.addrs, p.request.Port)
+	if err != nil {
+		return nil, err // a nil *TCPConn must not become a non-nil Conn
+	}
+	return conn, nil
+}
+
+// roundTrip sends a request and makes of whatever happens a response that can
+// be passed on. Its error is always nil: goproxy would show it to the client.
+func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
+	p, ok := r.Context().Value(exchangeKey{}).(*passage)
+	if !ok {
+		return nil, errors.New("proxy: round trip: not an exchange of ours")
+	}
+	if bindsConnection(r.Header["Authorization"]) {
+		r.Close = true
+	}
+	response, err := s.transport.RoundTrip(r)
+	if err != nil {
+		s.dependencies.Log.Debug("round trip failed", zap.String("decision", p.id),
+			zap.Stringer("host", p.request.Host), zap.Error(err))
+		return p.failure(r, describe(err)), nil
+	}
+	p.watch.touch()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		if p.tunnel == nil || !switchesToWebSocket(response.Header) {
+			_ = response.Body.Close()
+			return p.failure(r, failure{http.StatusBadGateway, "http_protocol_error", "the server answered in another protocol"}), nil
+		}
+		return response, nil
+	}
+	removeHopByHop(response.Header)
+	addVia(response.Header, byte(response.ProtoMajor), byte(response.ProtoMinor), s.pseudonym)
+	response.Body = &watchedBody{ReadCloser: response.Body, passage: p, fromOrigin: true}
+	return response, nil
+}
+
+// bindsConnection reports whether the credentials sign in a connection rather
+// than a request (RFC 4559 §5, NTLM). Such a connection must not be used for
+// anybody else afterwards.
+func bindsConnection(authorization []string) bool {
+	for _, value := range authorization {
+		scheme, _, _ := strings.Cut(value, " ")
+		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+			return true
+		}
+	}
+	return false
+}
+
+// failure is a short answer of our own in place of the origin's.
+func (p *passage) failure(r *http.Request, f failure) *http.Response {
+	text := f.text(p.request.Host)
+	header := http.Header{
+		"Content-Type":           {"text/plain; charset=utf-8"},
+		"Content-Length":         {strconv.Itoa(len(text))},
+		"Cache-Control":          {"no-store"},
+		"X-Content-Type-Options": {"nosniff"},
+		"Proxy-Status":           {"sallyport; error=" + f.proxyStatus},
+	}
+	body := io.NopCloser(strings.NewReader(text))
+	if r.Method == http.MethodHead {
+		body = http.NoBody
+	}
+	return &http.Response{
+		StatusCode: f.status, Header: header, Body: body, ContentLength: int64(len(text)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
+	}
+}
+
+// watchedBody tells the idle watch about every piece of a body, and remembers
+// when the origin's ended before its time.
+type watchedBody struct {
+	io.ReadCloser
+	passage    *passage
+	fromOrigin bool
+}
+
+// Read reads as the body does.
+func (b *watchedBody) Read(data []byte) (int, error) {
+	n, err := b.ReadCloser.Read(data)
+	b.passage.watch.touch()
+	if b.fromOrigin && err != nil && !errors.Is(err, io.EOF) {
+		b.passage.broken = true
+	}
+	return n, err
+}

@@ -1,0 +1,50 @@
+package proxy
+
+import "github.com/sallyport/sallyport/policy"
+
+// Names of the rules that are the door's own. They stand in logs, metrics and
+// X-Sallyport-Rule where no rule of the policy is to be named.
+const (
+	ruleDenyNetworks = "deny-networks"
+	ruleClientHello  = "client-hello"
+	ruleSignIn       = "sign-in"
+)
+
+// deniedNetwork turns what the policy allowed into a refusal, because of where
+// the destination is. It does not say where that is.
+func deniedNetwork(allowed policy.Verdict, host policy.Host) policy.Verdict {
+	return ownRefusal(allowed, host, &policy.Rule{
+		Name:   ruleDenyNetworks,
+		Reason: "the proxy does not connect to private networks",
+	})
+}
+
+// unreadableHello refuses a TLS handshake in which the server's name cannot be
+// read: nobody sends one by accident.
+func unreadableHello(allowed policy.Verdict, host policy.Host) policy.Verdict {
+	return ownRefusal(allowed, host, &policy.Rule{
+		Name:   ruleClientHello,
+		Reason: "the TLS handshake could not be read",
+	})
+}
+
+// needsSignIn refuses a server name that depends on who asks, in a tunnel that
+// was opened without saying so: it is too late to ask.
+func needsSignIn(allowed policy.Verdict, name policy.Host) policy.Verdict {
+	return ownRefusal(allowed, name, &policy.Rule{
+		Name:   ruleSignIn,
+		Reason: "this destination needs a user name",
+	})
+}
+
+func ownRefusal(allowed policy.Verdict, fact policy.Host, rule *policy.Rule) policy.Verdict {
+	rule.Action = policy.ActionBlock
+	return policy.Verdict{
+		Action:       policy.ActionBlock,
+		Rule:         rule,
+		Group:        allowed.Group,
+		Fact:         fact,
+		Revision:     allowed.Revision,
+		Organisation: allowed.Organisation,
+	}
+}

@@ -1,0 +1,229 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"go.uber.org/zap"
+)
+
+// Server is the proxy door. Make it with New. Its methods are safe for
+// concurrent use.
+type Server struct {
+	config       Config
+	dependencies Dependencies
+
+	metrics     *metrics
+	identifiers *identifiers
+	networks    *networkGuard
+	crowd       *crowd
+	tunnels     *registry
+	relay       *relay
+	transport   *http.Transport
+	forwarder   http.Handler
+	pseudonym   string // of this process, in Via
+
+	requests gate // handlers under way
+	base     context.Context
+	cancel   context.CancelFunc
+
+	mu        sync.Mutex
+	closed    bool
+	listeners []*listener
+	servers   []*http.Server
+	serving   sync.WaitGroup
+}
+
+// Address is where a listener is bound.
+type Address struct {
+	Name string // what listens: "proxy http"
+	Addr string // host:port
+}
+
+// New makes a Server that does not listen yet. It fails on settings that make
+// no sense, on a missing dependency, and where the metrics are registered
+// already.
+func New(config Config, dependencies Dependencies) (*Server, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	dependencies, err = dependencies.complete()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(dependencies.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config:       config,
+		dependencies: dependencies,
+		metrics:      m,
+		identifiers:  newIdentifiers(),
+		crowd:        newCrowd(config.MaxConns, m.shed.WithLabelValues(shedConnections)),
+		tunnels:      newRegistry(config.MaxTunnels),
+		relay:        newRelay(),
+		pseudonym:    newPseudonym(),
+	}
+	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
+	s.transport = newTransport(config.Timeouts, s.dialForTransport)
+	s.forwarder = newForwarder(s.transport, s.roundTrip, dependencies.Log)
+	s.base, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Listen binds every address, or none, and starts serving. It returns once all
+// are bound; ctx bounds the binding alone. It may be called once.
+func (s *Server) Listen(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.listeners) > 0 {
+		return errors.New("proxy: listen: the server has been started already")
+	}
+	for _, address := range s.config.Listen {
+		l, err := listen(ctx, address, s.crowd)
+		if err != nil {
+			for _, earlier := range s.listeners {
+				_ = earlier.Close()
+			}
+			s.listeners = nil
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	for _, l := range s.listeners {
+		server := s.newHTTPServer()
+		s.servers = append(s.servers, server)
+		s.serving.Go(func() { s.serve(server, l) })
+	}
+	return nil
+}
+
+func (s *Server) newHTTPServer() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	limits := s.config.Timeouts
+	server := &http.Server{
+		Handler:           s,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: limits.Header,
+		// Covers the answers that we write ourselves: finding the name,
+		// connecting, and as long again as a head may take. forward lifts it,
+		// hijacking does too.
+		WriteTimeout:                 2*limits.Dial + limits.Header,
+		IdleTimeout:                  min(limits.Idle, keepAliveIdle),
+		MaxHeaderBytes:               s.config.MaxHeaderBytes,
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return s.base },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, conn)
+		},
+		ConnState: s.crowd.changed,
+	}
+	// What net/http has to say of broken clients goes to a level at which
+	// nobody can fill an admin's disk with it.
+	if quiet, err := zap.NewStdLogAt(s.dependencies.Log, zap.DebugLevel); err == nil {
+		server.ErrorLog = quiet
+	}
+	return server
+}
+
+func (s *Server) serve(server *http.Server, l *listener) {
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		s.dependencies.Log.Error("proxy listener failed", zap.String("address", l.Addr().String()), zap.Error(err))
+	}
+}
+
+// Addrs lists where the server is bound; empty before Listen.
+func (s *Server) Addrs() []Address {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Address
+	for _, l := range s.listeners {
+		list = append(list, Address{Name: "proxy http", Addr: l.Addr().String()})
+	}
+	return list
+}
+
+// ownAddresses lists the listeners that must not be dialled: ours, and those
+// of the rest of the gateway.
+func (s *Server) ownAddresses() []netip.AddrPort {
+	list := s.dependencies.Self()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		if bound, ok := l.Addr().(*net.TCPAddr); ok {
+			list = append(list[:len(list):len(list)], bound.AddrPort())
+		}
+	}
+	return list
+}
+
+// connKey is where a request's context keeps its *clientConn.
+type connKey struct{}
+
+// ServeHTTP answers one request. It is called by the server's own listeners
+// only.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.requests.enter() {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "the proxy is stopping", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.requests.leave()
+	conn, ok := r.Context().Value(connKey{}).(*clientConn)
+	if !ok {
+		panic("proxy: request from a foreign listener")
+	}
+	if r.Method == http.MethodConnect {
+		s.connect(w, r, conn)
+		return
+	}
+	s.forward(w, r, conn)
+}
+
+// Shutdown stops the server: listeners close first, then requests and tunnels
+// under way may finish until ctx ends, then what is left is closed. It returns
+// when every goroutine of the server has ended; the error is ctx's where
+// something had to be cut short.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	servers := s.servers
+	for _, l := range s.listeners {
+		_ = l.Close() // Shutdown closes it again
+	}
+	s.mu.Unlock()
+	s.crowd.closeSilent()
+
+	var stopping sync.WaitGroup
+	errs := make([]error, len(servers))
+	for i, server := range servers {
+		stopping.Go(func() { errs[i] = server.Shutdown(ctx) })
+	}
+	stopping.Wait()
+	noTunnels := s.tunnels.open.close()
+	select {
+	case <-noTunnels:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("proxy: tunnels cut short: %w", ctx.Err()))
+	}
+
+	s.cancel()
+	for _, server := range servers {
+		_ = server.Close() // it has nothing to report that Shutdown did not
+	}
+	noRequests := s.requests.close()
+	s.tunnels.endAll(closedByShutdown)
+	<-noTunnels
+	<-noRequests
+	s.transport.CloseIdleConnections()
+	s.serving.Wait()
+	return errors.Join(errs...)
+}

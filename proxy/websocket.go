@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"context"
+	"net"
+)
+
+// forwardWebSocket opens a plain WebSocket. It is registered, and judged once
+// more, before the origin hears of it (see Recheck). Its tunnel begins with the
+// 101; an origin that answers anything else has answered a plain request.
+func (s *Server) forwardWebSocket(x *exchange) {
+	t := s.newTunnel(x)
+	if t == nil {
+		x.record()
+		x.busy()
+		return
+	}
+	defer t.finish()
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	t.attach(closeFunc(func() error { cancel(); return nil }))
+	x.r = x.r.WithContext(ctx)
+	if !x.decided() {
+		return
+	}
+	t.decide(x.record())
+	s.carryHTTP(x, t)
+	// goproxy returns when either side has ended and forgets the client's
+	// connection. finish closes it; and if it was not the client who left,
+	// it was the origin.
+	t.reached(closedByUpstream)
+}
+
+// closeFunc is a func that closes something.
+type closeFunc func() error
+
+// Close calls the func.
+func (f closeFunc) Close() error { return f() }
+
+// socketConn is the client's connection of a WebSocket: it counts what passes,
+// and ends with its tunnel.
+type socketConn struct {
+	net.Conn
+	tunnel *tunnel
+}
+
+// newSocketConn begins the tunnel. buffered bytes have been read from the
+// client already and are on their way up.
+func newSocketConn(conn net.Conn, t *tunnel, buffered int) *socketConn {
+	t.attach(conn)
+	t.establish()
+	if buffered > 0 {
+		t.movedUp(int64(buffered))
+	}
+	return &socketConn{Conn: conn, tunnel: t}
+}
+
+// Read reads from the client.
+func (c *socketConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.tunnel.movedUp(int64(n))
+	}
+	if err != nil {
+		c.tunnel.reached(closedByClient)
+	}
+	return n, err
+}
+
+// Write writes to the client.
+func (c *socketConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.tunnel.movedDown(int64(n))
+	}
+	if err != nil {
+		c.tunnel.reached(closedByClient)
+	}
+	return n, err
+}

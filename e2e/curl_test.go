@@ -313,4 +313,15 @@ func (tn town) curlSignedIn(t *testing.T) {
 	if seen.status != 200 || !strings.Contains(seen.body, "proxy-authorization=\n") {
 		t.Errorf("the origin sees the proxy's credentials:\n%s", seen.body)
 	}
+	// Who has signed in at the proxy door is known at the DNS door, at that desk.
+	known := dig(t, "dig", tn.dns, "A", "us04web.zoom.us", "-b", "127.0.1.4")
+	if got := known.data("A"); !slices.Equal(got, []string{"127.0.0.1"}) {
+		t.Errorf("from the desk of the exception's owner us04web.zoom.us is %v, want the real address", got)
+	}
+	for _, desk := range []string{"127.0.1.1", "127.0.1.2", "127.0.1.3"} {
+		a := dig(t, "dig", tn.dns, "A", "us04web.zoom.us", "-b", desk)
+		if got := a.data("A"); !slices.Equal(got, []string{"0.0.0.0"}) {
+			t.Errorf("from %s, where nobody with an exception signed in, us04web.zoom.us is %v, want 0.0.0.0", desk, got)
+		}
+	}
 }

@@ -16,7 +16,7 @@ type answer struct {
 	answer    []string // "name IN type data", sorted
 	authority []string
 	ttls      []int // of answer and authority
-	tcp       bool  // dig had to come back over TCP
+	tcp       bool  // the client had to come back over TCP
 	raw       string
 }
 
@@ -47,7 +47,7 @@ func dig(t *testing.T, program, server, kind, name string, flags ...string) answ
 
 func parseDig(t *testing.T, text string) answer {
 	t.Helper()
-	a := answer{raw: text, tcp: strings.Contains(text, "retrying in TCP mode")}
+	a := answer{raw: text, tcp: strings.Contains(text, "retrying")}
 	status := statusLine.FindAllStringSubmatch(strings.ReplaceAll(text, "; status", " status"), -1)
 	if status == nil {
 		t.Fatalf("no status in what dig printed:\n%s", text)

@@ -29,7 +29,7 @@ func TestEdits(t *testing.T) {
 		log  []string // what standard error must tell about it
 	}{
 		{"bad indentation", g.writes(changed(t, good, "groups:\n  employees:", "groups:\n employees:")), []string{"policy.yaml:"}},
-		{"unknown app", g.writes(changed(t, good, "apps: [zoom]", "apps: [zom]")), []string{"policy.yaml:14:", `did you mean \"zoom\"?`}},
+		{"unknown app", g.writes(changed(t, good, "apps: [zoom]", "apps: [zom]")), []string{"policy.yaml:13:", `did you mean \"zoom\"?`}},
 		{"failing own test", g.writes(changed(t, good, "want: block, by: zoom-memo", "want: allow")), []string{"policy.yaml:"}},
 		{"empty file", g.writes(""), []string{"policy.yaml", "empty"}},
 		{"half-written file", func(t *testing.T) {

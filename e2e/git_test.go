@@ -39,7 +39,6 @@ func (tn town) git(t *testing.T) {
 	bare := filepath.Join(tn.origin.dir, "site", "repo.git")
 	must(home, "clone", "--quiet", "--bare", work, bare)
 	must(bare, "update-server-info") // what a server without git needs
-	makeReadable(t, bare)
 
 	proxied := []string{"-c", "http.proxy=http://" + tn.proxy}
 	resolve := func(name string) []string {

@@ -40,7 +40,6 @@ func startNginx(t *testing.T) *origin {
 		blob := make([]byte, blobSize)
 		_, _ = rand.Read(blob) // never fails
 		writeFile(t, filepath.Join(site, "blob.bin"), blob)
-		makeReadable(t, o.dir)
 		config := render(t, o.dir, "nginx.conf", map[string]any{"HTTP": o.http, "HTTPS": o.https, "Dir": o.dir})
 		c := spawn(t, o.dir, path, "-p", o.dir, "-c", config, "-e", "stderr")
 		if acceptsSoon(t, c, o.http, o.https) {
@@ -50,25 +49,6 @@ func startNginx(t *testing.T) *origin {
 	}
 	t.Fatal("nginx does not start")
 	return nil
-}
-
-// makeReadable lets an nginx that is started by root, and changes its user,
-// read its site.
-func makeReadable(t *testing.T, dir string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		mode := os.FileMode(0o644)
-		if entry.IsDir() {
-			mode = 0o755
-		}
-		return os.Chmod(path, mode)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func acceptsSoon(t *testing.T, c *child, ports ...int) bool {

@@ -42,12 +42,13 @@ func TestRealClients(t *testing.T) {
 	t.Run("Chromium", memo.chromium)
 	t.Run("Portal", memo.portalPage)
 	t.Run("Parity", memo.parity)
+	t.Run("Counted", memo.counted)
 
 	t.Run("SignedIn", func(t *testing.T) {
 		users := t.TempDir() + "/users.htpasswd"
 		writeFile(t, users, []byte(htpasswd(t, "priya@corp.example", "orbit")+htpasswd(t, "alex@corp.example", "apogee")))
 		asked := town{
-			gateway:  startGateway(t, setting{Upstream: upstream, Users: users}, readFile(t, "testdata/policy.yaml")),
+			gateway:  startGateway(t, setting{Upstream: upstream, Users: users, Remember: "1h"}, readFile(t, "testdata/policy.yaml")),
 			upstream: upstream, origin: site,
 		}
 		asked.curlSignedIn(t)

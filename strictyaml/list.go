@@ -48,3 +48,16 @@ func (v Value) Lines() []string {
 	})
 	return lines
 }
+
+// Len is the number of items of a list, empty ones included; 1 for a scalar
+// that may stand for a list, 0 for anything else.
+func (v Value) Len() int {
+	switch {
+	case v.IsList():
+		return len(v.resolved().Content)
+	case v.IsScalar():
+		return 1
+	default:
+		return 0
+	}
+}

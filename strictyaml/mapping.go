@@ -66,6 +66,17 @@ func (v Value) Entries(visit func(key, value Value)) bool {
 	return ok
 }
 
+// Has reports whether a mapping has a key, whatever stands behind it.
+func (v Value) Has(key string) bool {
+	content := v.resolved().Content
+	for i := 0; v.IsMapping() && i+1 < len(content); i += 2 {
+		if content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
 // entries walks the pairs of a mapping. The keys that visit sees are scalars
 // with text, each once.
 func (v Value) entries(want string, visit func(key, value Value)) (seen map[string]bool, ok bool) {

@@ -1,0 +1,68 @@
+package policy
+
+import "github.com/sallyport/sallyport/strictyaml"
+
+// named visits the entries of a section whose keys are names, each name once
+// over all files.
+func (p *parser) named(v strictyaml.Value, noun string, seen map[string]Position, read func(name string, at Position, value strictyaml.Value)) {
+	v.Entries(func(key, value strictyaml.Value) {
+		name, ok := key.Line()
+		if !ok || !identifier(key, noun, name) {
+			return
+		}
+		if first, twice := seen[name]; twice {
+			key.Errorf("%s %q is defined twice: first at %s", noun, name, first)
+			return
+		}
+		seen[name] = key.Position()
+		read(name, key.Position(), value)
+	})
+}
+
+func (p *parser) readGroups(v strictyaml.Value) {
+	p.named(v, "group", p.groups, func(name string, at Position, value strictyaml.Value) {
+		if name == GroupUnclaimed {
+			p.problems.Errorf(at, "group %q cannot be defined: it is every client that nothing else claims", name)
+			return
+		}
+		g := Group{Position: at, Name: name}
+		value.Mapping(strictyaml.Shape{
+			Noun: "group",
+			Fields: map[string]func(strictyaml.Value){
+				"networks":  networks(&g.Networks, ""),
+				"users":     references(&g.Users, CanonicalUser),
+				"devices":   references(&g.Devices, CanonicalDevice),
+				"directory": references(&g.Directory, asWritten),
+				"groups":    references(&g.Groups, asWritten),
+			},
+			Hints: map[string]string{
+				"except":  "only the who of a rule can have one",
+				"ips":     `write addresses under "networks"`,
+				"members": `write users under "users" and groups under "groups"`,
+			},
+		})
+		p.doc.Groups = append(p.doc.Groups, g)
+	})
+}
+
+func (p *parser) readLists(v strictyaml.Value) {
+	p.named(v, "list", p.lists, func(name string, at Position, value strictyaml.Value) {
+		l := ListSource{Position: at, Name: name}
+		var url strictyaml.Value
+		ok := value.Mapping(strictyaml.Shape{
+			Noun: "list",
+			Fields: map[string]func(strictyaml.Value){
+				"file": intoLine(&l.File),
+				"url":  func(v strictyaml.Value) { url = v; l.URL, _ = v.Line() },
+			},
+			Hints: map[string]string{"format": "the format is recognised by itself"},
+		})
+		switch {
+		case l.URL != "":
+			url.Errorf("lists by URL are not supported in this version: download %s to a file and name it with \"file\"", l.URL)
+		case ok && l.File == "":
+			value.Errorf("list %q has no file: write {file: lists/%s.txt}", name, name)
+		}
+		p.doc.Lists = append(p.doc.Lists, l)
+	})
+}

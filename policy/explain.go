@@ -1,0 +1,227 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Explanation is a verdict with the way to it. Its JSON form is the contract
+// of `sallyport explain --json` and of the admin API.
+type Explanation struct {
+	Action       string   `json:"action"`
+	Rule         string   `json:"rule"`
+	App          string   `json:"app"`
+	Group        string   `json:"group"`
+	Fact         string   `json:"fact"`
+	Reason       string   `json:"reason"`
+	Message      string   `json:"message,omitempty"`
+	Alternatives []string `json:"alternatives"`
+	Ticket       string   `json:"ticket,omitempty"`
+	Would        string   `json:"would"`
+	WouldRule    string   `json:"would_rule,omitempty"`
+	NeedsUser    bool     `json:"needs_user,omitempty"`
+	Revision     string   `json:"revision"`
+	NextEdge     string   `json:"next_edge"`
+	Trace        []Step   `json:"trace"`
+
+	// Verdict is what the data path would have been told.
+	Verdict Verdict `json:"-"`
+}
+
+// Step is one rule that was read, and why it did or did not match. Deferred
+// names the selector that the door cannot see.
+type Step struct {
+	Rule     string `json:"rule"`
+	Matched  bool   `json:"matched"`
+	Because  string `json:"because"`
+	Deferred string `json:"deferred,omitempty"`
+	Action   string `json:"action,omitempty"` // of a rule that matched
+	Place    string `json:"place,omitempty"`  // file:line:col of the rule
+}
+
+// Explain decides as Decide does, by the same code and tables, and says for
+// every rule that was read why it did not match.
+func (p *Program) Explain(r *Request) Explanation {
+	e := p.epochAt(r.At)
+	var verdict Verdict
+	claim := p.decide(r, e, &verdict)
+	x := Explanation{
+		Action:       verdict.Action.String(),
+		Rule:         verdict.RuleName(),
+		App:          verdict.AppID(),
+		Group:        verdict.Group,
+		Fact:         verdict.Fact.String(),
+		Reason:       verdict.Reason(),
+		Alternatives: []string{},
+		NeedsUser:    verdict.NeedsUser,
+		Revision:     p.revision,
+		Trace:        []Step{},
+		Verdict:      verdict,
+	}
+	if verdict.Rule != nil {
+		x.Message, x.Ticket = verdict.Rule.Message, verdict.Rule.Ticket
+		x.Alternatives = append(x.Alternatives, verdict.Rule.Alternatives...)
+	}
+	if x.Group == "" {
+		x.Group = NoGroup
+	}
+	if verdict.Would != nil {
+		x.Would, x.WouldRule = verdict.WouldAction.String(), verdict.Would.Name
+	}
+	if !verdict.NextEdge.IsZero() {
+		x.NextEdge = verdict.NextEdge.In(p.document.Location).Format(time.RFC3339)
+	}
+	if verdict.Rule != nil {
+		x.Trace = p.trace(r, e, claim, verdict.Rule)
+	}
+	return x
+}
+
+// tracer holds what the walk found, so that each rule can be asked about.
+type tracer struct {
+	p     *Program
+	r     *Request
+	e     *epoch
+	who   *whoSet
+	base  match
+	facts []match // base first
+}
+
+// trace reads the rules up to the deciding one against the sets that decided.
+func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step {
+	host, derived := r.Host, r.Derived
+	if !claim.IsZero() {
+		host, derived = claim, nil
+	}
+	t := &tracer{p: p, r: r, e: e, who: p.whoOf(&r.Subject)}
+	p.find(&host, &t.base)
+	t.facts = append(t.facts, t.base)
+	for i := range derived {
+		var m match
+		p.findDerived(&derived[i], &m, &t.base)
+		t.facts = append(t.facts, m)
+	}
+	var steps []Step
+	for i := range p.rules {
+		step := t.step(i)
+		step.Rule, step.Place = p.rules[i].Name, p.rules[i].Position.String()
+		steps = append(steps, step)
+		if &p.rules[i] == decided {
+			return steps
+		}
+	}
+	return append(steps, Step{Rule: DefaultRule, Matched: true, Because: "no rule matched", Action: decided.Action.String()})
+}
+
+// step asks in the order of the language: who, what, when, doors, ports.
+func (t *tracer) step(i int) Step {
+	rule := &t.p.rules[i]
+	if !t.who.rules.has(i) {
+		return t.whoFails(i, rule)
+	}
+	fact, because := t.whatFits(i)
+	if fact == nil {
+		return Step{Because: because}
+	}
+	if !t.e.active.has(i) {
+		return Step{Because: rule.When.whyNot(t.r.At, t.p.document.Location)}
+	}
+	if !rule.atDoor(t.r.Door) {
+		return Step{Because: fmt.Sprintf("the rule is not enforced at the %s door", t.r.Door)}
+	}
+	if !t.p.portFits(i, t.r) {
+		return t.portFails(rule)
+	}
+	action := rule.Action.String()
+	if t.p.monitors[i] {
+		because = fmt.Sprintf("%s; recorded only, matching goes on", because)
+		if rule.Action.Refuses() && rule.Action != ActionMonitor {
+			action = rule.Action.String() + " (report-only)"
+		}
+	}
+	return Step{Matched: true, Because: because, Action: action}
+}
+
+func (t *tracer) whoFails(i int, rule *Rule) Step {
+	id := &t.r.Subject.Identity
+	name := "client " + id.Addr.String()
+	switch {
+	case id.User != "":
+		name = "user " + id.User
+	case !id.Addr.IsValid():
+		name = "the client"
+	}
+	if t.who.userMay.has(i) && !rule.Who.isEveryone() {
+		return Step{Because: name + " not in who; signing in could change that"}
+	}
+	if len(rule.Who.Devices) > 0 && len(id.Devices) == 0 {
+		return Step{Because: name + " not in who; this door does not see the device", Deferred: "devices"}
+	}
+	if rule.Who.isEveryone() {
+		return Step{Because: name + " is in who.except"}
+	}
+	if rule.Who.Except != nil {
+		return Step{Because: name + " not in who, or in who.except"}
+	}
+	return Step{Because: name + " not in who"}
+}
+
+// whatFits finds the first fact that the rule selects.
+func (t *tracer) whatFits(i int) (*match, string) {
+	w, bit := i>>6, uint64(1)<<(i&63)
+	if t.base.excepted(w)&bit != 0 {
+		return nil, fmt.Sprintf("%s is in what.except", t.base.host)
+	}
+	for f := range t.facts {
+		fact := &t.facts[f]
+		if fact.word(w)&bit == 0 || fact.excepted(w)&bit != 0 {
+			continue
+		}
+		return fact, t.describe(i, fact, f > 0)
+	}
+	if len(t.facts) > 1 {
+		return nil, fmt.Sprintf("%s, and what it resolves to, not in what", t.base.host)
+	}
+	return nil, fmt.Sprintf("%s not in what", t.base.host)
+}
+
+func (t *tracer) describe(i int, fact *match, derived bool) string {
+	var b strings.Builder
+	b.WriteString(fact.host.String())
+	if derived {
+		fmt.Fprintf(&b, " (which %s leads to)", t.base.host)
+	}
+	if t.p.rules[i].What.isEverything() {
+		b.WriteString(" matched: the rule names no destination")
+		return b.String()
+	}
+	if app := appOf(i, fact); app != nil && app.rules.has(i) {
+		fmt.Fprintf(&b, " belongs to %s", app.ID)
+		return b.String()
+	}
+	b.WriteString(" is in what")
+	return b.String()
+}
+
+func (t *tracer) portFails(rule *Rule) Step {
+	if t.r.Port == 0 {
+		return Step{Because: fmt.Sprintf("the %s door does not see the port", t.r.Door), Deferred: "ports"}
+	}
+	return Step{Because: fmt.Sprintf("port %s/%d not in what.ports", t.r.Protocol, t.r.Port)}
+}
+
+// whyNot says why a When does not hold at an instant.
+func (w *When) whyNot(at time.Time, zone *time.Location) string {
+	if !w.From.IsZero() && at.Before(w.From) {
+		return "not yet: from " + w.From.In(zone).Format(time.RFC3339)
+	}
+	if !w.Until.IsZero() && !at.Before(w.Until) {
+		return "ended: until " + w.Until.In(zone).Format(time.RFC3339)
+	}
+	texts := make([]string, len(w.Hours))
+	for i := range w.Hours {
+		texts[i] = w.Hours[i].Text
+	}
+	return "outside hours " + strings.Join(texts, ", ")
+}

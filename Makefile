@@ -1,0 +1,87 @@
+# sallyport: `make run` and `make test` need Go, make and git, and nothing else.
+
+GO      ?= go
+BIN     := bin/sallyport
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Pinned: a newer tool must not turn the build red on its own.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sallyport, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sallyport
+
+.PHONY: run
+run: build ## run the gateway in the foreground with configs/sallyport.yaml
+	@printf '%s\n' \
+	  '' \
+	  'In another terminal:' \
+	  '  dig @127.0.0.1 -p 1053 us04web.zoom.us' \
+	  '  curl -i -x 127.0.0.1:3128 http://zoom.us/' \
+	  '  $(BIN) explain --ip 127.0.0.1 us04web.zoom.us' \
+	  ''
+	$(BIN) serve --config configs/sallyport.yaml
+
+.PHONY: test
+test: ## run every test
+	$(GO) test ./...
+
+.PHONY: race
+race: ## run every test with the race detector, in random order
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: check
+check: format vet staticcheck race policies ## what CI runs: format, vet, static analysis, race tests, shipped policies
+	@echo 'check: all good'
+
+.PHONY: format
+format: ## fail on files that gofmt would change
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not formatted:"; echo "$$out"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck: ## static analysis
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: policies
+policies: build ## check the shipped configuration, strictly, and run the policy's own tests
+	$(BIN) check --config configs/sallyport.yaml --strict
+	$(BIN) test --policy configs/policy.yaml
+
+.PHONY: bench
+bench: ## benchmarks of the decision, the tables, the doors
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./identity ./audit ./dnsfilter ./proxy
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 10s) each
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+.PHONY: demo
+demo: ## play the memo on free ports, without internet, and print what each door said
+	$(GO) run ./internal/demo
+
+.PHONY: cover
+cover: ## statement coverage of the policy package
+	$(GO) test -coverprofile=cover.out -coverpkg=./policy ./policy
+	$(GO) tool cover -func=cover.out | tail -1
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf bin dist cover.out

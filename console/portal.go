@@ -1,0 +1,121 @@
+package console
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/sallyport/sallyport/blockpage"
+	"github.com/sallyport/sallyport/policy"
+)
+
+// PortalFacts is everything that the portal shows. All fields must be set; the
+// funcs must be safe for concurrent use.
+type PortalFacts struct {
+	// Organisation is who runs the gateway and whom to ask.
+	Organisation func() policy.Organisation
+
+	// Refusal judges a host that the client asked for by name, as the DNS
+	// door does for that client now. False means that the policy lets it
+	// through.
+	Refusal func(client netip.Addr, host policy.Host) (blockpage.Refusal, bool)
+
+	// Proxy is the host and port that the auto-configuration file names. An
+	// empty host stands for the host under which the client reached the
+	// portal; port 0 for no proxy at all.
+	Proxy func() (host string, port uint16)
+}
+
+// PortalConfig says what the portal itself is called.
+type PortalConfig struct {
+	// Hosts are the portal's own names. Addresses, localhost and wpad are
+	// its own in any case. Every other name is one that the DNS door answered
+	// with the portal's address.
+	Hosts []string
+}
+
+// portal answers the portal listener.
+type portal struct {
+	config PortalConfig
+	facts  PortalFacts
+	own    http.Handler
+	pages  *pages
+}
+
+// NewPortal makes the handler of the portal listener.
+func NewPortal(config PortalConfig, facts PortalFacts) http.Handler {
+	p := &portal{config: config, facts: facts, pages: newPages()}
+	p.own = secure(p.routes())
+	return p
+}
+
+// ServeHTTP shows the page for a refused name, whatever path, method or query
+// the browser sent to it, and the portal's own pages otherwise.
+func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host, err := policy.ParseHost(hostOnly(r.Host))
+	if err != nil {
+		writeText(w, http.StatusBadRequest, "the Host header names no host\n")
+		return
+	}
+	if p.isOwn(host) {
+		p.own.ServeHTTP(w, r)
+		return
+	}
+	if refusal, refused := p.facts.Refusal(clientOf(r), host); refused {
+		blockpage.Write(w, r, http.StatusForbidden, refusal)
+		return
+	}
+	p.own.ServeHTTP(w, r)
+}
+
+// isOwn reports whether a host means the portal and not a name that the DNS
+// door led here.
+func (p *portal) isOwn(host policy.Host) bool {
+	if host.IsAddr() {
+		return true
+	}
+	name := host.Name()
+	if name == "localhost" || name == "wpad" || strings.HasPrefix(name, "wpad.") {
+		return true
+	}
+	for _, own := range p.config.Hosts {
+		if name == own {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *portal) about(w http.ResponseWriter, r *http.Request) {
+	p.pages.write(w, p.pages.portal, portalPage{
+		Organisation: p.facts.Organisation(),
+		Host:         foreignName(p, r),
+	})
+}
+
+// certificate answers for the authority certificate that an intercepting proxy
+// has its clients install. This version opens no encrypted connection, so
+// there is none, and a client that fetches it should learn why.
+func (p *portal) certificate(w http.ResponseWriter, _ *http.Request) {
+	writeText(w, http.StatusNotFound,
+		"interception is off: this gateway opens no encrypted connection, so there is no certificate to install\n")
+}
+
+// foreignName is the name under which a client came here although the policy
+// lets it through: its computer remembers an answer given before an edit.
+func foreignName(p *portal, r *http.Request) string {
+	host, err := policy.ParseHost(hostOnly(r.Host))
+	if err != nil || p.isOwn(host) {
+		return ""
+	}
+	return host.Name()
+}
+
+// clientOf is the address of the client; invalid where net/http knows none.
+func clientOf(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}

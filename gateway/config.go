@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// Config is sallyport.yaml as it was read: what needs a restart to change.
+// Paths are resolved already, relative ones against the file's own folder.
+type Config struct {
+	// Path is the file that the configuration came from; empty where it was
+	// made in memory, as tests do.
+	Path string
+
+	// Policy is the policy's file or folder.
+	Policy string
+
+	// Tenant is carried in every entry of the decision log.
+	Tenant string
+
+	DNS    DNSConfig
+	Proxy  ProxyConfig
+	Admin  AdminConfig
+	Portal PortalConfig
+	Audit  AuditConfig
+	Log    LogConfig
+	Users  UsersConfig
+	Reload ReloadConfig
+}
+
+// DNSConfig is the DNS door's part.
+type DNSConfig struct {
+	Listen          []string // host:port, UDP and TCP on each
+	Clients         []netip.Prefix
+	Upstreams       []string          // empty: the system's resolvers
+	Answer          policy.AnswerMode // of a refusal, where its rule does not say
+	TTL             time.Duration     // of a refusal
+	CacheBytes      int64             // 0: no cache
+	UpstreamTimeout time.Duration     // one try at one upstream
+	QueryTimeout    time.Duration     // all tries of one query
+	MaxQueries      int               // under way at a time
+	MaxTCPConns     int               // per listen address
+}
+
+// ProxyConfig is the proxy door's part.
+type ProxyConfig struct {
+	Listen       []string // host:port
+	Clients      []netip.Prefix
+	DenyNone     bool           // deny_networks: none
+	DenyNetworks []netip.Prefix // deny_networks: a list; empty with DenyNone false: private
+	UsersFile    string         // htpasswd; empty: nobody can sign in
+	Advertise    string         // host:port for the PAC file; empty: as the client reached the portal
+	Dial         time.Duration
+	Header       time.Duration
+	FirstByte    time.Duration
+	Idle         time.Duration
+	Drain        time.Duration // how long a stop waits for open tunnels
+	MaxConns     int
+	MaxTunnels   int
+}
+
+// AdminConfig is the admin listener's part.
+type AdminConfig struct {
+	Listen string   // host:port; empty: off
+	Hosts  []string // further names by which it may be called
+}
+
+// PortalConfig is the portal listener's part.
+type PortalConfig struct {
+	Listen    string       // host:port; empty: off
+	Hosts     []string     // its own names
+	Addresses []netip.Addr // what `answer: page` gives; empty: where it listens
+}
+
+// AuditConfig is the decision log's part.
+type AuditConfig struct {
+	File   string // JSON lines; empty: standard output
+	Allows string // none, sampled or all
+}
+
+// LogConfig is the log on standard error.
+type LogConfig struct {
+	Level  string // debug, info, warn or error
+	Format string // console or json
+}
+
+// UsersConfig is how users are known.
+type UsersConfig struct {
+	Remember time.Duration // a user seen at the proxy is known at the DNS door for this long; 0: not
+}
+
+// ReloadConfig is how policy edits are noticed.
+type ReloadConfig struct {
+	Poll time.Duration // how often files are looked at where no notification comes
+}
+
+// DefaultConfig is what an empty sallyport.yaml means: both doors on loopback
+// and unprivileged ports, for clients on loopback and private networks, with
+// the policy in policy.yaml.
+func DefaultConfig() *Config {
+	return &Config{
+		Policy: "policy.yaml",
+		Tenant: "default",
+		DNS: DNSConfig{
+			Listen:          []string{"127.0.0.1:1053"},
+			Clients:         localNetworks(),
+			Answer:          policy.AnswerNull,
+			TTL:             30 * time.Second,
+			CacheBytes:      64 << 20,
+			UpstreamTimeout: 1500 * time.Millisecond,
+			QueryTimeout:    4 * time.Second,
+			MaxQueries:      2048,
+			MaxTCPConns:     256,
+		},
+		Proxy: ProxyConfig{
+			Listen:     []string{"127.0.0.1:3128"},
+			Clients:    localNetworks(),
+			Dial:       10 * time.Second,
+			Header:     10 * time.Second,
+			FirstByte:  5 * time.Second,
+			Idle:       time.Hour,
+			Drain:      10 * time.Second,
+			MaxConns:   16 << 10,
+			MaxTunnels: 64 << 10,
+		},
+		Admin:  AdminConfig{Listen: "127.0.0.1:9180"},
+		Portal: PortalConfig{Listen: "127.0.0.1:8080"},
+		Audit:  AuditConfig{Allows: "none"},
+		Log:    LogConfig{Level: "info", Format: "console"},
+		Reload: ReloadConfig{Poll: 10 * time.Second},
+	}
+}
+
+// localNetworks are the private and loopback networks: who may ask where the
+// configuration does not say. A gateway that answered the whole internet would
+// be an open resolver and an open proxy.
+func localNetworks() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"),
+		netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("172.16.0.0/12"),
+		netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("169.254.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"), // RFC 6598
+		netip.MustParsePrefix("::1/128"),
+		netip.MustParsePrefix("fc00::/7"),  // RFC 4193
+		netip.MustParsePrefix("fe80::/10"), // link-local
+	}
+}

@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/sallyport/sallyport/identity"
+	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/strictyaml"
+)
+
+// ReadConfig reads sallyport.yaml. Every problem is reported, each with its
+// place; the Config is nil where one of them is an error. Warnings are for
+// settings that this version takes but has no use for.
+func ReadConfig(path string) (*Config, policy.Problems) {
+	data, _, err := readBounded(path, strictyaml.MaxSize)
+	if err != nil {
+		return nil, policy.Problems{{
+			Position: policy.Position{File: path},
+			Message:  fmt.Sprintf("cannot read the configuration: %s", plainError(err)),
+		}}
+	}
+	return parseConfig(path, data)
+}
+
+// parseConfig is ReadConfig without the file.
+func parseConfig(path string, data []byte) (*Config, policy.Problems) {
+	var problems strictyaml.Problems
+	root, ok := strictyaml.Read(path, data, &problems)
+	if !ok {
+		return nil, problems
+	}
+	c := DefaultConfig()
+	c.Path = path
+	f := &configFile{config: c, dir: filepath.Dir(path)}
+	c.Policy = f.resolve(c.Policy)
+	f.read(root)
+	problems.Sort([]string{path})
+	if problems.HasErrors() {
+		return nil, problems
+	}
+	return c, problems
+}
+
+// configFile reads the sections of one file into a Config that holds the
+// defaults already.
+type configFile struct {
+	config *Config
+	dir    string
+}
+
+// fields is short for what a mapping may hold.
+type fields = map[string]func(strictyaml.Value)
+
+func (f *configFile) read(root strictyaml.Value) {
+	c := f.config
+	root.Mapping(strictyaml.Shape{Noun: "the configuration", Fields: fields{
+		"policy":   f.file(&c.Policy),
+		"tenant":   line(&c.Tenant),
+		"dns":      f.dns,
+		"proxy":    f.proxy,
+		"admin":    section("admin", fields{"listen": optionalListen(&c.Admin.Listen), "hosts": names(&c.Admin.Hosts)}),
+		"portal":   f.portal,
+		"audit":    section("audit", fields{"file": f.optionalFile(&c.Audit.File), "allows": oneOf(&c.Audit.Allows, "none", "sampled", "all")}),
+		"log":      section("log", fields{"level": oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": oneOf(&c.Log.Format, "console", "json")}),
+		"identity": section("identity", fields{"remember": duration(&c.Users.Remember, 0, 24*time.Hour)}),
+		"reload":   section("reload", fields{"poll": duration(&c.Reload.Poll, time.Second, time.Hour)}),
+	}, Hints: map[string]string{
+		"rules":  "rules belong in the policy file",
+		"groups": "groups belong in the policy file",
+		"apps":   "apps belong in the policy file",
+		"lists":  "lists belong in the policy file",
+	}})
+}
+
+func (f *configFile) dns(v strictyaml.Value) {
+	d := &f.config.DNS
+	encrypted := func(name, what string, more ...string) func(strictyaml.Value) {
+		keys := append([]string{"listen", "certificate", "key", "client_ca"}, more...)
+		return laterListener("dns."+name, what, keys...)
+	}
+	section("dns", fields{
+		"listen":    listens(&d.Listen),
+		"clients":   prefixes(&d.Clients),
+		"upstreams": upstreams(&d.Upstreams),
+		"block":     section("dns.block", fields{"answer": answerMode(&d.Answer), "ttl": duration(&d.TTL, 0, 24*time.Hour)}),
+		"cache":     section("dns.cache", fields{"size": size(&d.CacheBytes, 0, 64<<30), "serve_stale": laterServeStale}),
+		"timeouts": section("dns.timeouts", fields{
+			"upstream": duration(&d.UpstreamTimeout, 50*time.Millisecond, 30*time.Second),
+			"query":    duration(&d.QueryTimeout, 100*time.Millisecond, time.Minute),
+		}),
+		"limits": section("dns.limits", fields{
+			"queries":         number(&d.MaxQueries, 1, 1<<20),
+			"tcp_connections": number(&d.MaxTCPConns, 1, 1<<20),
+		}),
+		"tls":   encrypted("tls", "DNS over TLS"),
+		"https": encrypted("https", "DNS over HTTPS", "path"),
+		"quic":  encrypted("quic", "DNS over QUIC"),
+	})(v)
+}
+
+func (f *configFile) proxy(v strictyaml.Value) {
+	p := &f.config.Proxy
+	section("proxy", fields{
+		"listen":        listens(&p.Listen),
+		"clients":       prefixes(&p.Clients),
+		"deny_networks": f.denyNetworks,
+		"users":         f.optionalFile(&p.UsersFile),
+		"advertise":     advertised(&p.Advertise),
+		"drain":         duration(&p.Drain, 0, time.Hour),
+		"timeouts": section("proxy.timeouts", fields{
+			"dial":       duration(&p.Dial, 10*time.Millisecond, 5*time.Minute),
+			"header":     duration(&p.Header, 10*time.Millisecond, 5*time.Minute),
+			"first_byte": duration(&p.FirstByte, 10*time.Millisecond, 5*time.Minute),
+			"idle":       duration(&p.Idle, time.Second, 7*24*time.Hour),
+		}),
+		"limits": section("proxy.limits", fields{
+			"connections": number(&p.MaxConns, 1, 1<<24),
+			"tunnels":     number(&p.MaxTunnels, 1, 1<<24),
+		}),
+		"transparent":  laterListener("proxy.transparent", "transparent interception of redirected TCP", "listen"),
+		"socks":        laterListener("proxy.socks", "SOCKS", "listen"),
+		"tls":          laterListener("proxy.tls", "the proxy protocol inside TLS", "listen", "certificate", "key"),
+		"interception": laterInterception,
+	})(v)
+}
+
+func (f *configFile) portal(v strictyaml.Value) {
+	p := &f.config.Portal
+	section("portal", fields{
+		"listen":    optionalListen(&p.Listen),
+		"hosts":     names(&p.Hosts),
+		"addresses": addresses(&p.Addresses),
+	})(v)
+}
+
+// denyNetworks reads private, none, or a list of prefixes.
+func (f *configFile) denyNetworks(v strictyaml.Value) {
+	p := &f.config.Proxy
+	if v.IsList() {
+		prefixes(&p.DenyNetworks)(v)
+		if len(p.DenyNetworks) == 0 {
+			v.Errorf("%q is an empty list: write private, none, or the networks that must not be reached", v.Name())
+		}
+		return
+	}
+	word, ok := v.OneOf("private", "none")
+	if ok {
+		p.DenyNone = word == "none"
+	}
+}
+
+// file reads a path, relative to the configuration's own folder.
+func (f *configFile) file(into *string) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		if text, ok := v.Line(); ok {
+			*into = f.resolve(text)
+		}
+	}
+}
+
+// optionalFile is file for a path that may be empty.
+func (f *configFile) optionalFile(into *string) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		text, ok := v.OptionalLine()
+		if !ok || text == "" {
+			return
+		}
+		*into = f.resolve(text)
+	}
+}
+
+func (f *configFile) resolve(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(f.dir, path)
+}
+
+// CheckConfig looks at what a Config names outside of itself and a start would
+// stumble over: that the users can be read.
+func CheckConfig(c *Config) policy.Problems {
+	if c.Proxy.UsersFile == "" {
+		return nil
+	}
+	if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
+		return policy.Problems{usersProblem(c, err)}
+	}
+	return nil
+}
+
+func usersProblem(c *Config, err error) policy.Problem {
+	return policy.Problem{Position: policy.Position{File: c.Path}, Message: "proxy.users: " + err.Error()}
+}

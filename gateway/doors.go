@@ -1,0 +1,250 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/dnsfilter"
+	"github.com/sallyport/sallyport/identity"
+	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy"
+)
+
+// resolvConf is where the system says which resolvers it uses.
+const resolvConf = "/etc/resolv.conf"
+
+// libcResolver is what resolv.conf(5) says is used where no resolver is named.
+const libcResolver = "udp://127.0.0.1:53"
+
+// newDoors makes both doors around the one engine. They open in listen.
+func (g *Gateway) newDoors() error {
+	c := g.config.DNS
+	var err error
+	g.dns, err = dnsfilter.New(dnsfilter.Config{
+		Listen:          c.Listen,
+		Clients:         c.Clients,
+		Upstreams:       g.upstreams(resolvConf),
+		Answer:          c.Answer,
+		TTL:             c.TTL,
+		PageAddrs:       pageAddresses(g.config.Portal, net.InterfaceAddrs),
+		CacheBytes:      c.CacheBytes,
+		UpstreamTimeout: c.UpstreamTimeout,
+		QueryTimeout:    c.QueryTimeout,
+		MaxQueries:      c.MaxQueries,
+		MaxTCPConns:     c.MaxTCPConns,
+	}, dnsfilter.Dependencies{
+		Decider:    g.engine,
+		Identify:   g.identity.ByAddr,
+		Record:     g.audit.Record,
+		Registerer: g.registry,
+		Log:        g.deps.Log.Named("dns"),
+		Now:        g.deps.Now,
+	})
+	if err != nil {
+		return err
+	}
+	p := g.config.Proxy
+	g.proxy, err = proxy.New(proxy.Config{
+		Listen:          p.Listen,
+		Clients:         p.Clients,
+		DenyNetworks:    proxy.DenyNetworks{None: p.DenyNone, Prefixes: p.DenyNetworks},
+		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Idle: p.Idle},
+		CanAuthenticate: p.UsersFile != "",
+		MaxConns:        p.MaxConns,
+		MaxTunnels:      p.MaxTunnels,
+	}, proxy.Dependencies{
+		Decider:    g.engine,
+		Identify:   g.identity.ByCredentials,
+		Resolve:    g.resolve,
+		Record:     g.audit.Record,
+		RecordEnd:  g.audit.RecordEnd,
+		Registerer: g.registry,
+		Log:        g.deps.Log.Named("proxy"),
+		Now:        g.deps.Now,
+		Self:       func() []netip.AddrPort { return *g.self.Load() },
+	})
+	if err != nil {
+		return fmt.Errorf("set up the proxy door: %w", errors.Join(err, g.dns.Shutdown(context.Background())))
+	}
+	return nil
+}
+
+// resolve lets the proxy door look names up as the DNS door does, so that both
+// judge the same targets and addresses.
+func (g *Gateway) resolve(ctx context.Context, name string) (proxy.Resolution, error) {
+	r, err := g.dns.Resolve(ctx, name)
+	return proxy.Resolution{Addrs: r.Addrs, Facts: r.Facts}, err
+}
+
+// upstreams are the configured resolvers, or the system's.
+func (g *Gateway) upstreams(resolvConf string) []string {
+	if len(g.config.DNS.Upstreams) > 0 {
+		return g.config.DNS.Upstreams
+	}
+	system, err := dnsfilter.SystemUpstreams(resolvConf)
+	if err != nil {
+		// Not a reason to stop: refusals need no upstream.
+		g.deps.Log.Warn("no resolver found: names that the policy allows will not resolve until dns.upstreams names one",
+			zap.String("tried", libcResolver), zap.Error(err))
+		return []string{libcResolver}
+	}
+	return system
+}
+
+// pageAddresses are what a name refused with the page is answered with: the
+// configured addresses, or where the portal listens. For a portal on every
+// address of the machine that is the first of each family that others reach.
+func pageAddresses(c PortalConfig, interfaces func() ([]net.Addr, error)) []netip.Addr {
+	if len(c.Addresses) > 0 || c.Listen == "" {
+		return c.Addresses
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return nil
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && !addr.IsUnspecified() {
+		return []netip.Addr{addr.Unmap().WithZone("")}
+	}
+	all, err := interfaces()
+	if err != nil {
+		return nil
+	}
+	return firstOfEachFamily(all, host == "0.0.0.0")
+}
+
+func firstOfEachFamily(all []net.Addr, only4 bool) []netip.Addr {
+	var four, six netip.Addr
+	for _, a := range all {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		addr := prefix.Addr().Unmap()
+		switch {
+		case !addr.IsGlobalUnicast():
+		case addr.Is4() && !four.IsValid():
+			four = addr
+		case addr.Is6() && !six.IsValid() && !only4:
+			six = addr
+		}
+	}
+	var found []netip.Addr
+	for _, addr := range []netip.Addr{four, six} {
+		if addr.IsValid() {
+			found = append(found, addr)
+		}
+	}
+	return found
+}
+
+// listen binds everything, or nothing.
+func (g *Gateway) listen(ctx context.Context) error {
+	if err := g.dns.Listen(ctx); err != nil {
+		return g.listenError("dns.listen", err)
+	}
+	if err := g.proxy.Listen(ctx); err != nil {
+		return g.listenError("proxy.listen", err)
+	}
+	if err := g.admin.listen(ctx); err != nil {
+		return g.listenError("admin.listen", err)
+	}
+	if err := g.portal.listen(ctx); err != nil {
+		return g.listenError("portal.listen", err)
+	}
+	var bound []Address
+	for _, a := range g.dns.Addrs() {
+		bound = append(bound, Address{Name: a.Name, Addr: a.Addr})
+	}
+	for _, a := range g.proxy.Addrs() {
+		bound = append(bound, Address{Name: a.Name, Addr: a.Addr})
+	}
+	bound = append(bound, g.admin.addresses()...)
+	bound = append(bound, g.portal.addresses()...)
+	var self []netip.AddrPort
+	for _, a := range bound {
+		if ap, err := netip.ParseAddrPort(a.Addr); err == nil {
+			self = append(self, ap)
+		}
+	}
+	g.self.Store(&self)
+	g.bound.Store(&bound)
+	return nil
+}
+
+// listenError adds to a failed binding what the administrator can do.
+func (g *Gateway) listenError(setting string, err error) error {
+	file := g.config.Path
+	if file == "" {
+		file = "the configuration"
+	}
+	remedy := fmt.Sprintf("change %s in %s", setting, file)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = fmt.Sprintf("another program, perhaps another sallyport, has it: stop that, or %s", remedy)
+	case errors.Is(err, os.ErrPermission):
+		remedy = fmt.Sprintf("ports below 1024 need root or CAP_NET_BIND_SERVICE: grant it, or %s", remedy)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		remedy = fmt.Sprintf("this machine has no such address: %s", remedy)
+	}
+	return fmt.Errorf("%w: %s", err, remedy)
+}
+
+// recheck re-decides every open tunnel.
+func (g *Gateway) recheck(reason string) (checked, closed int) {
+	result := g.proxy.Recheck()
+	if result.Closed > 0 {
+		g.deps.Log.Info("tunnels closed by policy", zap.String("reason", reason),
+			zap.Int("checked", result.Checked), zap.Int("closed", result.Closed))
+	}
+	return result.Checked, result.Closed
+}
+
+func (g *Gateway) nextEdge(after time.Time) time.Time {
+	return g.engine.Program().NextEdge(after)
+}
+
+// loadUsers reads the htpasswd file, where there is one. On failure the users
+// known before stay known.
+func (g *Gateway) loadUsers() policy.Problems {
+	path := g.config.Proxy.UsersFile
+	if path == "" {
+		return nil
+	}
+	users, err := identity.LoadHtpasswd(path)
+	if err != nil {
+		return policy.Problems{usersProblem(g.config, err)}
+	}
+	g.identity.SetUsers(users)
+	return nil
+}
+
+func (g *Gateway) reloadUsers() policy.Problems {
+	problems := g.loadUsers()
+	if len(problems) > 0 {
+		g.deps.Log.Error("users not read: those known before stay", problemField(problems))
+	}
+	return problems
+}
+
+func (g *Gateway) reopenAudit() {
+	if err := g.audit.Reopen(); err != nil {
+		g.deps.Log.Error("decision log not opened again: it goes on where it was", zap.Error(err))
+	}
+}
+
+func (g *Gateway) configChanged(changed bool) {
+	g.restartNeeded.Store(changed)
+	needed := 0.0
+	if changed {
+		needed = 1
+	}
+	g.metrics.restartNeeded.Set(needed)
+}

@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sallyport/sallyport/blockpage"
+	"github.com/sallyport/sallyport/console"
+	"github.com/sallyport/sallyport/policy"
+)
+
+// newConsole makes both of the console's listeners. What they show is read at
+// the moment of asking, from what decides.
+func (g *Gateway) newConsole() {
+	log := g.deps.Log.Named("console")
+	g.admin = newWebServer("admin http", g.config.Admin.Listen, console.NewAdmin(
+		console.AdminConfig{Loopback: isLoopback(g.config.Admin.Listen), Hosts: g.config.Admin.Hosts},
+		console.AdminFacts{
+			Metrics: g.metricsHandler(),
+			Ready:   g.readiness,
+			Reload:  g.reloadReply,
+			Status:  g.status,
+			Explain: g.explain,
+			Policy:  g.policyReport,
+		}), log)
+	g.portal = newWebServer("portal http", g.config.Portal.Listen, console.NewPortal(
+		console.PortalConfig{Hosts: g.config.Portal.Hosts},
+		console.PortalFacts{
+			Organisation: func() policy.Organisation { return g.engine.Program().Organisation() },
+			Refusal:      g.refusal,
+			Proxy:        g.advertisedProxy,
+		}), log)
+}
+
+func (g *Gateway) metricsHandler() http.Handler {
+	return promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 4,
+		Timeout:             30 * time.Second,
+	})
+}
+
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// readiness is true while the gateway decides: a policy is loaded, always, and
+// both doors are bound. Its problems are what an administrator must mend.
+func (g *Gateway) readiness() console.Readiness {
+	return console.Readiness{
+		Ready:    len(g.Addrs()) > 0 && g.engine.Program() != nil,
+		Problems: g.problems(),
+	}
+}
+
+func (g *Gateway) problems() []string {
+	state := g.state.Load()
+	problems := []string{}
+	if len(g.Addrs()) == 0 {
+		problems = append(problems, "the doors are not bound yet")
+	}
+	if state.failed != nil {
+		problems = append(problems, fmt.Sprintf("the policy on disk is not in force: revision %s keeps deciding", g.engine.Program().Revision()))
+		for _, p := range state.failed {
+			problems = append(problems, p.String())
+		}
+	}
+	for _, l := range state.inForce.Lists {
+		if l.Trouble != "" {
+			problems = append(problems, fmt.Sprintf("list %q: %s; its last good copy keeps deciding", l.Name, l.Trouble))
+		}
+	}
+	if g.restartNeeded.Load() {
+		problems = append(problems, fmt.Sprintf("%s has changed: restart the gateway to apply it", g.config.Path))
+	}
+	return problems
+}
+
+func (g *Gateway) reloadReply(ctx context.Context) console.ReloadReply {
+	out, err := g.reloader.ask(ctx)
+	if err != nil {
+		return console.ReloadReply{
+			Revision: g.engine.Program().Revision(),
+			Problems: policy.Problems{{Message: "the reload was not waited for: " + err.Error()}},
+		}
+	}
+	return console.ReloadReply{
+		Loaded:   out.loaded,
+		Changed:  out.changed,
+		Revision: out.revision,
+		Closed:   out.closed,
+		Problems: out.problems,
+	}
+}
+
+func (g *Gateway) status() console.Status {
+	ready := g.readiness()
+	s := console.Status{
+		Version:   g.deps.Build.Version,
+		Commit:    g.deps.Build.Commit,
+		Go:        g.deps.Build.Go,
+		Tenant:    g.config.Tenant,
+		Revision:  g.engine.Program().Revision(),
+		Addresses: []console.Address{},
+		Started:   g.started,
+		Uptime:    g.deps.Now().Sub(g.started).Seconds(),
+		Tunnels:   int(g.gauge("sallyport_proxy_tunnels")),
+		Ready:     ready.Ready,
+		Problems:  ready.Problems,
+	}
+	for _, a := range g.Addrs() {
+		s.Addresses = append(s.Addresses, console.Address{Name: a.Name, Address: a.Addr})
+	}
+	return s
+}
+
+// explain asks the program that decides, at the time by which it decides.
+func (g *Gateway) explain(q console.Question) (policy.Explanation, error) {
+	return q.Ask(g.engine.Program(), g.deps.Now())
+}
+
+// refusal judges a name as the DNS door does for that client now. It is not
+// recorded: the query that led the client here was.
+func (g *Gateway) refusal(client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+	now := g.deps.Now()
+	verdict := g.engine.Decide(&policy.Request{
+		Subject: g.identity.ByAddr(client),
+		Door:    policy.DoorDNS,
+		At:      now,
+		Host:    host,
+	})
+	if !verdict.Action.Refuses() {
+		return blockpage.Refusal{}, false
+	}
+	return blockpage.FromVerdict(&verdict, host, "", now), true
+}
+
+// advertisedProxy is the proxy that the auto-configuration file names: the one
+// configured, or where the proxy listens. A proxy on every address is reached
+// under the name by which the portal was.
+func (g *Gateway) advertisedProxy() (host string, port uint16) {
+	address := g.config.Proxy.Advertise
+	if address == "" {
+		for _, a := range g.Addrs() {
+			if a.Name == "proxy http" {
+				address = a.Addr
+				break
+			}
+		}
+	}
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
+		host = ""
+	}
+	return host, uint16(n)
+}

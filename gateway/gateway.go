@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/dnsfilter"
+	"github.com/sallyport/sallyport/identity"
+	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy"
+)
+
+// Build says what is running.
+type Build struct {
+	Version string
+	Commit  string // of the source
+	Go      string // version; empty: this program's
+}
+
+// Dependencies is what a Gateway needs of its process. The zero value works.
+type Dependencies struct {
+	Log    *zap.Logger      // nil: silent
+	Stdout io.Writer        // addresses, "ready", and the decision log where it has no file; nil: os.Stdout
+	Hangup <-chan os.Signal // SIGHUP: reload, and open the decision log again; nil: none
+	Now    func() time.Time // what decisions take for the time; nil: time.Now
+	Build  Build
+}
+
+// Address is one bound listener.
+type Address struct {
+	Name string // what listens, "dns udp"
+	Addr string // host:port
+}
+
+// Gateway is one running sallyport: both doors, one engine, the console, and
+// the goroutines that keep the policy current. Its methods are safe for
+// concurrent use; Start and Shutdown are called once each.
+type Gateway struct {
+	config   *Config
+	deps     Dependencies
+	registry *prometheus.Registry
+	metrics  *metrics
+	engine   *policy.Engine
+	audit    *audit.Log
+	identity *identity.Resolver
+	dns      *dnsfilter.Server
+	proxy    *proxy.Server
+	admin    *webServer // nil: off
+	portal   *webServer // nil: off
+	watched  *configWatch
+	reloader *reloader
+	edges    *edges
+
+	state         atomic.Pointer[policyState]
+	restartNeeded atomic.Bool
+	bound         atomic.Pointer[[]Address]
+	self          atomic.Pointer[[]netip.AddrPort]
+	started       time.Time
+
+	stop    context.CancelFunc // of the goroutines below
+	running sync.WaitGroup
+}
+
+// PolicyError is why a policy cannot be put in force.
+type PolicyError struct{ Problems policy.Problems }
+
+// Error lists every problem, one a line, each with its place.
+func (e *PolicyError) Error() string {
+	lines := make([]string, 0, len(e.Problems)+1)
+	lines = append(lines, "the policy cannot be loaded, and without one the gateway does not start:")
+	for _, p := range e.Problems {
+		if p.Severity == policy.SeverityError {
+			lines = append(lines, p.String())
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// New assembles a gateway and loads its policy; it binds nothing yet. A policy
+// that cannot be put in force is a *PolicyError: without a good policy there is
+// no gateway. The caller calls Shutdown, whether or not it called Start.
+func New(config *Config, deps Dependencies) (*Gateway, error) {
+	deps = deps.withDefaults()
+	source, err := newPolicySource(config.Policy)
+	if err != nil {
+		return nil, err
+	}
+	loaded := source.load(deps.Now())
+	if !loaded.OK() {
+		return nil, &PolicyError{Problems: loaded.All()}
+	}
+	g := &Gateway{
+		config:   config,
+		deps:     deps,
+		registry: prometheus.NewRegistry(),
+		engine:   policy.NewEngine(loaded.Program),
+		started:  deps.Now(),
+	}
+	g.metrics = newMetrics(g.registry, deps.Build)
+	g.state.Store(&policyState{inForce: loaded})
+	g.bound.Store(&[]Address{})
+	g.self.Store(&[]netip.AddrPort{})
+	g.identity = identity.New(identity.Config{Remember: config.Users.Remember}, g.engine)
+	if problems := g.loadUsers(); problems.HasErrors() {
+		return nil, problems.Err()
+	}
+	if g.audit, err = g.newAudit(); err != nil {
+		return nil, err
+	}
+	if err := g.newDoors(); err != nil {
+		return nil, errors.Join(err, g.audit.Close())
+	}
+	g.newConsole()
+	g.watched = newConfigWatch(config.Path, deps.Log, g.configChanged)
+	g.edges = newEdges(deps.Now, g.nextEdge, func(reason string) { g.recheck(reason) })
+	g.reloader = newReloader(reloadConfig{poll: config.Reload.Poll}, g.reloadDeps(source), loaded)
+	g.metrics.good(loaded.Program.Revision(), deps.Now(), loaded.Lists)
+	return g, nil
+}
+
+func (d Dependencies) withDefaults() Dependencies {
+	if d.Log == nil {
+		d.Log = zap.NewNop()
+	}
+	if d.Stdout == nil {
+		d.Stdout = os.Stdout
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Build.Go == "" {
+		d.Build.Go = runtime.Version()
+	}
+	// The decision log and Start write to the same place.
+	d.Stdout = &lockedWriter{to: d.Stdout}
+	return d
+}
+
+// lockedWriter lets two writers share one destination, a Write at a time.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(p)
+}
+
+func (g *Gateway) newAudit() (*audit.Log, error) {
+	allows, err := audit.ParseAllows(g.config.Audit.Allows)
+	if err != nil {
+		return nil, fmt.Errorf("audit.allows: %w", err)
+	}
+	log, err := audit.New(audit.Config{
+		File:   g.config.Audit.File,
+		Tenant: g.config.Tenant,
+		Allows: allows,
+	}, audit.Dependencies{
+		Registerer: g.registry,
+		Log:        g.deps.Log.Named("audit"),
+		Now:        g.deps.Now,
+		Stdout:     g.deps.Stdout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audit.file: %w: make the folder writable for the user that the gateway runs as, or name another file", err)
+	}
+	return log, nil
+}
+
+func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
+	return reloadDeps{
+		source:  source,
+		engine:  g.engine,
+		recheck: g.recheck,
+		swapped: g.edges.wake,
+		users:   g.reloadUsers,
+		reopen:  g.reopenAudit,
+		config:  g.watched,
+		hangup:  g.deps.Hangup,
+		metrics: g.metrics,
+		log:     g.deps.Log.Named("reload"),
+		now:     g.deps.Now,
+		settle:  settleMemory,
+		publish: func(s policyState) { g.state.Store(&s) },
+	}
+}
+
+// Start binds every listener, prints where each one listens and then "ready" on
+// standard output, and returns with everything running. ctx bounds the binding
+// only. Where one listener cannot be bound, Shutdown closes those that were.
+func (g *Gateway) Start(ctx context.Context) error {
+	if err := g.listen(ctx); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	w, err := openWatch(g.deps.Log)
+	if err != nil {
+		g.deps.Log.Warn("no notification of file changes: edits are noticed by the poll",
+			zap.Duration("poll", g.config.Reload.Poll), zap.Error(err))
+	}
+	g.running.Go(func() {
+		g.reloader.run(running, w)
+		if w != nil {
+			w.close()
+		}
+	})
+	g.running.Go(func() { g.edges.run(running) })
+	g.deps.Log.Info("ready",
+		zap.String("version", g.deps.Build.Version),
+		zap.String("policy", g.config.Policy),
+		zap.String("revision", g.engine.Program().Revision()),
+		zap.Int("rules", len(g.engine.Program().Document().Rules)))
+	return g.announce()
+}
+
+// announce prints the addresses in one piece, so that decisions written to the
+// same place cannot fall in between.
+func (g *Gateway) announce() error {
+	var b strings.Builder
+	for _, a := range g.Addrs() {
+		fmt.Fprintf(&b, "%s %s\n", a.Name, a.Addr)
+	}
+	b.WriteString("ready\n")
+	if _, err := io.WriteString(g.deps.Stdout, b.String()); err != nil {
+		return fmt.Errorf("print the addresses: %w", err)
+	}
+	return nil
+}
+
+// Addrs lists what is bound: the doors, then the console. Empty before Start.
+func (g *Gateway) Addrs() []Address { return *g.bound.Load() }
+
+// Reload reads the policy again now and says what became of it, as POST
+// /-/reload does. The problems are warnings where it was loaded. It needs a
+// gateway that was started, and returns an error only when ctx ends first.
+func (g *Gateway) Reload(ctx context.Context) (loaded bool, problems policy.Problems, err error) {
+	out, err := g.reloader.ask(ctx)
+	return out.loaded, out.problems, err
+}
+
+// Engine is what decides at both doors.
+func (g *Gateway) Engine() *policy.Engine { return g.engine }
+
+// Shutdown stops the gateway: listeners close first, then tunnels may finish
+// for as long as proxy.drain allows, or until ctx ends, whichever is first.
+// Tunnels cut short are logged, and are no error. While tunnels drain, edits
+// and schedules still hold for them, and metrics can still be read.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	drain, cancel := context.WithTimeout(ctx, g.config.Proxy.Drain)
+	defer cancel()
+	var doors sync.WaitGroup
+	var errDNS, errProxy error
+	doors.Go(func() { errDNS = g.dns.Shutdown(drain) })
+	doors.Go(func() { errProxy = g.proxy.Shutdown(drain) })
+	doors.Go(func() { g.portal.shutdown(drain) })
+	doors.Wait()
+	for _, err := range []error{errDNS, errProxy} {
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			return errors.Join(err, g.release(ctx))
+		}
+		if err != nil {
+			g.deps.Log.Warn("stopped before everything had finished", zap.Error(err))
+		}
+	}
+	return g.release(ctx)
+}
+
+// release ends what the doors leaned on.
+func (g *Gateway) release(ctx context.Context) error {
+	if g.stop != nil {
+		g.stop()
+	}
+	g.running.Wait()
+	g.admin.shutdown(ctx)
+	if err := g.audit.Close(); err != nil {
+		return fmt.Errorf("close the decision log: %w", err)
+	}
+	return nil
+}

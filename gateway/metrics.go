@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are the gateway's own: what is running, and what became of each
+// policy edit. The doors and the decision log register theirs themselves.
+type metrics struct {
+	policyInfo    *prometheus.GaugeVec
+	reloads       *prometheus.CounterVec
+	successful    prometheus.Gauge
+	successTime   prometheus.Gauge
+	timeToEnforce prometheus.Histogram
+	listStale     *prometheus.GaugeVec
+	restartNeeded prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, build Build) *metrics {
+	m := &metrics{
+		policyInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sallyport_policy_info",
+			Help: "Always 1; the label is the revision of the policy in force.",
+		}, []string{"revision"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_policy_reloads_total",
+			Help: "Attempts to put the policy on disk in force, by result: success, unchanged or failure.",
+		}, []string{"result"}),
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_policy_last_reload_successful",
+			Help: "1 where the policy on disk is the one in force, 0 where an older one keeps deciding.",
+		}),
+		successTime: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_policy_last_reload_success_timestamp_seconds",
+			Help: "When the policy on disk was last found good.",
+		}),
+		timeToEnforce: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "sallyport_policy_time_to_enforce_seconds",
+			Help:    "From the writing of a policy file to both doors enforcing it, open tunnels included.",
+			Buckets: []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		listStale: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sallyport_policy_list_stale",
+			Help: "1 where the file of a list cannot be used and its last good copy decides.",
+		}, []string{"list"}),
+		restartNeeded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_config_restart_needed",
+			Help: "1 where the gateway's configuration file has changed since the start.",
+		}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sallyport_build_info",
+		Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{
+			"version": build.Version, "revision": build.Commit, "goversion": build.Go,
+		},
+	})
+	info.Set(1)
+	reg.MustRegister(info, m.policyInfo, m.reloads, m.successful, m.successTime, m.timeToEnforce,
+		m.listStale, m.restartNeeded, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, result := range []string{resultSuccess, resultUnchanged, resultFailure} {
+		m.reloads.WithLabelValues(result) // there from the start, so that a rate has a zero to begin with
+	}
+	return m
+}
+
+// The results of a reload, as the label says them.
+const (
+	resultSuccess   = "success"
+	resultUnchanged = "unchanged"
+	resultFailure   = "failure"
+)
+
+// count notes one attempt to put the policy on disk in force.
+func (m *metrics) count(result string) { m.reloads.WithLabelValues(result).Inc() }
+
+// good notes that the policy on disk is in force.
+func (m *metrics) good(revision string, at time.Time, lists []ListState) {
+	m.successful.Set(1)
+	m.successTime.Set(float64(at.UnixMilli()) / 1000)
+	m.policyInfo.Reset()
+	m.policyInfo.WithLabelValues(revision).Set(1)
+	m.listStale.Reset()
+	for _, l := range lists {
+		stale := 0.0
+		if l.Trouble != "" {
+			stale = 1
+		}
+		m.listStale.WithLabelValues(l.Name).Set(stale)
+	}
+}
+
+// bad notes that the policy on disk cannot be put in force.
+func (m *metrics) bad() { m.successful.Set(0) }

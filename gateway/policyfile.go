@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/policy/catalogue"
+)
+
+// Bounds on what a policy may be. A fleet's policy of 10,000 rules is 4 MB.
+const (
+	maxPolicyBytes = 16 << 20 // one file
+	maxPolicyTotal = 64 << 20 // all files of a folder
+	maxPolicyFiles = 1000
+)
+
+// revisionLength is how many hexadecimal digits of the digest name a revision:
+// enough that two edits of one policy never share one.
+const revisionLength = 12
+
+// Loaded is a policy that was read from disk, with everything that is to be
+// said about it. Whoever loaded it may change nothing but reported.
+type Loaded struct {
+	Program  *policy.Program      // nil where there are errors
+	Document *policy.Document     // nil where the files cannot be parsed
+	Problems policy.Problems      // errors and warnings, in source order for each step
+	Failures []policy.TestFailure // of the policy's own tests
+	Lists    []ListState
+
+	digest      string
+	fingerprint string    // what the disk looked like when it was read
+	newest      time.Time // the latest modification of what was read
+	files       []string  // the policy's files, and its lists'
+	listsParsed bool      // a list was read, which needs memory for a moment
+	reported    bool      // an administrator has been told
+}
+
+// OK reports whether the policy may be put in force: no error, and none of its
+// own tests failed.
+func (l *Loaded) OK() bool {
+	return l.Program != nil && !l.Problems.HasErrors() && len(l.Failures) == 0
+}
+
+// All is every problem, failed tests included, as errors.
+func (l *Loaded) All() policy.Problems {
+	all := append(policy.Problems(nil), l.Problems...)
+	for _, f := range l.Failures {
+		all = append(all, policy.Problem{Position: f.Test.Position, Message: "test failed: " + f.Message})
+	}
+	return all
+}
+
+// LoadPolicy reads the policy at path, a file or a folder of *.yaml, once: the
+// line that check, test and explain walk, and that a reload walks. now stands
+// in for the time of tests that name none.
+func LoadPolicy(path string, now time.Time) *Loaded {
+	source, err := newPolicySource(path)
+	if err != nil {
+		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
+	}
+	return source.load(now)
+}
+
+// policySource reads one policy again and again, and keeps the big lists that
+// have not changed in between. Not safe for concurrent use.
+type policySource struct {
+	path      string
+	catalogue []policy.App
+	lists     *listCache
+}
+
+func newPolicySource(path string) (*policySource, error) {
+	apps, err := catalogue.Apps()
+	if err != nil {
+		return nil, fmt.Errorf("read the built-in catalogue: %w", err)
+	}
+	return &policySource{path: path, catalogue: apps, lists: newListCache()}, nil
+}
+
+// load is the upper half of the line of an edit: read, parse, validate and
+// compile, lint, run the policy's own tests. It never touches what is in force.
+func (s *policySource) load(now time.Time) *Loaded {
+	loaded := &Loaded{files: []string{s.path}}
+	read := readPolicy(s.path)
+	loaded.newest = read.newest
+	loaded.files = append(loaded.files, read.names()...)
+	loaded.fingerprint = fingerprint(read, s.lists.paths())
+	if read.err != nil {
+		loaded.Problems = policy.Problems{{Position: policy.Position{File: s.path}, Message: read.err.Error()}}
+		return loaded
+	}
+	doc, problems := policy.Parse(read.files)
+	loaded.Document, loaded.Problems = doc, problems
+	if doc == nil || problems.HasErrors() {
+		return loaded
+	}
+	lists := s.lists.load(doc.Lists)
+	loaded.Lists, loaded.listsParsed = lists.states, lists.parsed
+	loaded.files = append(loaded.files, s.lists.paths()...)
+	loaded.fingerprint = fingerprint(read, s.lists.paths())
+	if lists.newest.After(loaded.newest) {
+		loaded.newest = lists.newest
+	}
+	loaded.digest = digest(read, lists)
+	loaded.Problems = append(loaded.Problems, lists.problems...)
+	if lists.problems.HasErrors() {
+		loaded.Problems = append(loaded.Problems, policy.Validate(doc, s.catalogue)...)
+		return loaded
+	}
+	program, problems := policy.Compile(doc, policy.Sources{
+		Catalogue: s.catalogue,
+		Lists:     lists.byName,
+		Revision:  loaded.digest[:revisionLength],
+	})
+	loaded.Problems = append(loaded.Problems, problems...)
+	if program == nil || problems.HasErrors() {
+		return loaded
+	}
+	loaded.Program = program
+	loaded.Problems = append(loaded.Problems, policy.Lint(doc, s.catalogue, now)...)
+	loaded.Failures = program.RunTests(now)
+	return loaded
+}
+
+// changed reports whether the disk looks otherwise than when loaded was read.
+// Policy files are read whole, since a file system without notification may
+// also be one with coarse time stamps; lists are judged by size and time.
+func (s *policySource) changed(loaded *Loaded) bool {
+	return fingerprint(readPolicy(s.path), s.lists.paths()) != loaded.fingerprint
+}
+
+// policyRead is a policy's files as they were at one moment.
+type policyRead struct {
+	files  []policy.File
+	newest time.Time
+	err    error
+}
+
+func (r *policyRead) names() []string {
+	var names []string
+	for _, f := range r.files {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// readPolicy reads a file, or every *.yaml of a folder in name order.
+func readPolicy(path string) *policyRead {
+	read := &policyRead{}
+	names, err := policyNames(path)
+	if err != nil {
+		read.err = err
+		return read
+	}
+	total := 0
+	for _, name := range names {
+		data, modified, err := readBounded(name, maxPolicyBytes)
+		if err != nil {
+			read.err = fmt.Errorf("cannot read the policy: %w", err)
+			return read
+		}
+		if total += len(data); total > maxPolicyTotal {
+			read.err = fmt.Errorf("the files of the folder hold more than %d MiB together: put long lists of domains into list files", maxPolicyTotal>>20)
+			return read
+		}
+		if modified.After(read.newest) {
+			read.newest = modified
+		}
+		read.files = append(read.files, policy.File{Name: name, Data: data})
+	}
+	return read
+}
+
+// policyNames lists the files that make up a policy.
+func policyNames(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("there is no policy at %q: write one there, or name another with policy: or --policy", path)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the policy: %w", err)
+	case !info.IsDir():
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the policy's folder: %w", err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if isPolicyName(entry.Name()) && !entry.IsDir() {
+			names = append(names, filepath.Join(path, entry.Name()))
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the folder %q holds no *.yaml", path)
+	}
+	if len(names) > maxPolicyFiles {
+		return nil, fmt.Errorf("the folder %q holds %d *.yaml: at most %d", path, len(names), maxPolicyFiles)
+	}
+	return names, nil
+}
+
+// isPolicyName reports whether a file of a folder belongs to the policy. Hidden
+// files do not: editors keep locks and backups in them, Kubernetes its own.
+func isPolicyName(name string) bool {
+	return strings.HasSuffix(name, ".yaml") && !strings.HasPrefix(name, ".")
+}
+
+// readBounded reads a regular file of at most limit bytes. A pipe or a device
+// could keep the reader waiting for ever.
+func readBounded(path string, limit int64) ([]byte, time.Time, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer func() { _ = file.Close() }() // opened for reading: nothing to lose
+	info, err := file.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, time.Time{}, fmt.Errorf("%q is not a regular file", path)
+	}
+	if info.Size() > limit {
+		return nil, time.Time{}, fmt.Errorf("%q has %d bytes: at most %d", path, info.Size(), limit)
+	}
+	data := make([]byte, 0, info.Size()+1)
+	data, err = appendAll(data, io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read %q: %w", path, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, time.Time{}, fmt.Errorf("%q has more than %d bytes", path, limit)
+	}
+	return data, info.ModTime(), nil
+}
+
+// appendAll reads r to its end into what data has room for, growing it only
+// where the file grew since it was measured.
+func appendAll(data []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if err == io.EOF {
+			return data, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// digest names every byte that a policy is made of: the files, and the lists.
+func digest(read *policyRead, lists *loadedLists) string {
+	h := sha256.New()
+	hashFiles(h, read)
+	for _, l := range lists.states {
+		fmt.Fprintf(h, "list %q %s\n", l.Name, l.digest)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fingerprint tells whether the disk has changed: what the files hold, or why
+// they cannot be read, and how the lists look from outside.
+func fingerprint(read *policyRead, lists []string) string {
+	h := sha256.New()
+	hashFiles(h, read)
+	if read.err != nil {
+		fmt.Fprintf(h, "error %q\n", read.err)
+	}
+	for _, path := range lists {
+		fmt.Fprintf(h, "list %q %v\n", path, stampOf(path))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func hashFiles(h hash.Hash, read *policyRead) {
+	for _, f := range read.files {
+		fmt.Fprintf(h, "file %q %d\n", f.Name, len(f.Data))
+		_, _ = h.Write(f.Data) // a hash never fails to write
+	}
+}

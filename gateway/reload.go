@@ -1,0 +1,339 @@
+package gateway
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/policy"
+)
+
+// The rhythm of the watch. An editor makes several events of one save; a
+// program that writes a file piece by piece makes many.
+const (
+	quietTime   = 10 * time.Millisecond  // without an event, before the files are read
+	mostDelay   = 40 * time.Millisecond  // of a read by further events
+	confirmTime = 100 * time.Millisecond // without an event, before a failure is reported
+	mostConfirm = 2 * time.Second        // of a failure's report by further events
+)
+
+// staleWrite is how long before its first event a file may have been written
+// for its time stamp to be the moment of the edit. An older stamp was copied
+// from elsewhere.
+const staleWrite = time.Minute
+
+// reloadConfig is what a reloader is told.
+type reloadConfig struct {
+	poll time.Duration
+}
+
+// reloadDeps is what a reloader works with. The funcs are called by its own
+// goroutine only.
+type reloadDeps struct {
+	source  *policySource
+	engine  *policy.Engine
+	recheck func(reason string) (checked, closed int)
+	swapped func()                 // a new policy is in force
+	users   func() policy.Problems // reads the htpasswd file again
+	reopen  func()                 // opens the decision log again
+	config  *configWatch           // notices changes that need a restart
+	hangup  <-chan os.Signal       // SIGHUP; nil: none
+	metrics *metrics
+	log     *zap.Logger
+	now     func() time.Time
+	settle  func()            // gives memory back
+	publish func(policyState) // tells the console
+}
+
+// policyState is what the console shows of the policy: what is in force, and
+// what is wrong with what is on disk.
+type policyState struct {
+	inForce *Loaded
+	failed  policy.Problems // nil where what is on disk is in force
+}
+
+// trigger is why the policy is looked at.
+type trigger struct {
+	name string
+	at   time.Time // the first event of it
+}
+
+// outcome is what became of one look at the policy.
+type outcome struct {
+	loaded   bool // what is on disk is in force
+	changed  bool
+	revision string
+	closed   int
+	problems policy.Problems
+}
+
+// reloadRequest is a POST /-/reload that waits for its outcome.
+type reloadRequest struct{ reply chan outcome }
+
+// reloader puts edits in force. Its run owns the state below; the outside
+// speaks to it through requests alone.
+type reloader struct {
+	config   reloadConfig
+	deps     reloadDeps
+	requests chan reloadRequest
+
+	inForce *Loaded
+	latest  *Loaded // the last one read, in force or not
+	pending pendingEdit
+}
+
+// pendingEdit is a change of files that has been noticed and not dealt with.
+type pendingEdit struct {
+	noticed bool
+	first   time.Time // event since the last outcome
+	burst   time.Time // first event since the last read
+	last    time.Time
+}
+
+// newReloader makes a reloader for a gateway that starts with inForce.
+func newReloader(config reloadConfig, deps reloadDeps, inForce *Loaded) *reloader {
+	inForce.reported = true
+	return &reloader{
+		config:   config,
+		deps:     deps,
+		requests: make(chan reloadRequest),
+		inForce:  inForce,
+		latest:   inForce,
+	}
+}
+
+// ask has the policy read again now, and waits for what becomes of it.
+func (r *reloader) ask(ctx context.Context) (outcome, error) {
+	request := reloadRequest{reply: make(chan outcome, 1)}
+	select {
+	case r.requests <- request:
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+	select {
+	case out := <-request.reply:
+		return out, nil
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+}
+
+// run owns every trigger of a reload, so that no two ever cross. It returns
+// when ctx ends. A nil w leaves the poll to notice edits.
+func (r *reloader) run(ctx context.Context, w *watch) {
+	events, errors := follow(w)
+	poll := time.NewTicker(r.config.poll)
+	defer poll.Stop()
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	r.refollow(w)
+	if r.inForce.listsParsed {
+		r.deps.settle() // here, and not before the first query could be answered
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-events:
+			if w.concerns(event) {
+				timer.Reset(r.notice(time.Now()))
+			}
+		case err := <-errors:
+			// Events were lost: look at everything.
+			r.deps.log.Warn("watching files", zap.Error(err))
+			timer.Reset(r.notice(time.Now()))
+		case <-timer.C:
+			if again := r.edited(time.Now()); again > 0 {
+				timer.Reset(again)
+			}
+			r.refollow(w)
+		case <-poll.C:
+			if !r.pending.noticed {
+				r.polled()
+			}
+			r.refollow(w)
+		case <-r.deps.hangup:
+			r.deps.reopen()
+			r.report(trigger{name: "signal", at: time.Now()}, r.load())
+			r.deps.users()
+			r.refollow(w)
+		case request := <-r.requests:
+			out := r.report(trigger{name: "request", at: time.Now()}, r.load())
+			out.problems = append(out.problems, r.deps.users()...)
+			request.reply <- out
+			r.refollow(w)
+		}
+	}
+}
+
+func follow(w *watch) (<-chan fsnotify.Event, <-chan error) {
+	if w == nil {
+		return nil, nil
+	}
+	return w.notify.Events, w.notify.Errors
+}
+
+// refollow watches what the last look at the policy consisted of, and where it
+// will be when it comes back.
+func (r *reloader) refollow(w *watch) {
+	if w == nil {
+		return
+	}
+	files := append([]string{}, r.latest.files...)
+	if r.deps.config.path != "" {
+		files = append(files, r.deps.config.path)
+	}
+	w.follow(files, []string{r.deps.source.path})
+}
+
+// notice takes down an event and says how long to wait for more of them.
+func (r *reloader) notice(now time.Time) time.Duration {
+	p := &r.pending
+	if !p.noticed {
+		p.noticed, p.first, p.burst = true, now, now
+	}
+	if p.burst.IsZero() {
+		p.burst = now
+	}
+	p.last = now
+	return max(0, min(quietTime, mostDelay-now.Sub(p.burst)))
+}
+
+// edited deals with a pending edit. A good policy is in force when it returns.
+// A bad one may be half of a save: until the files have been quiet for a while
+// it keeps the edit pending, and says when to look again.
+func (r *reloader) edited(now time.Time) (again time.Duration) {
+	r.deps.config.look()
+	p := &r.pending
+	p.burst = time.Time{}
+	if r.latest.reported && !r.deps.source.changed(r.latest) {
+		r.pending = pendingEdit{}
+		return 0
+	}
+	loaded := r.load()
+	wait := confirmTime - now.Sub(p.last)
+	if !loaded.OK() && wait > 0 && now.Sub(p.first) < mostConfirm {
+		return wait
+	}
+	r.report(trigger{name: "edit", at: p.first}, loaded)
+	r.pending = pendingEdit{}
+	return 0
+}
+
+// polled looks whether the files have changed without a notification.
+func (r *reloader) polled() {
+	r.deps.config.look()
+	if !r.deps.source.changed(r.latest) {
+		return
+	}
+	r.report(trigger{name: "poll", at: time.Now()}, r.load())
+}
+
+// load reads the policy as it is on disk: the half of the line that can fail.
+func (r *reloader) load() *Loaded {
+	r.latest = r.deps.source.load(r.deps.now())
+	return r.latest
+}
+
+// report puts a good policy in force, or lets the old one go on, and tells.
+func (r *reloader) report(t trigger, loaded *Loaded) outcome {
+	loaded.reported = true
+	if !loaded.OK() {
+		return r.keep(t, loaded)
+	}
+	if loaded.digest == r.inForce.digest {
+		return r.same(t, loaded)
+	}
+	return r.enforce(t, loaded)
+}
+
+// enforce is the half of the line in which nothing can fail.
+func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
+	before := r.deps.engine.Swap(loaded.Program)
+	r.inForce = loaded
+	checked, closed := r.deps.recheck("policy")
+	took := time.Since(t.start(loaded.newest))
+
+	r.deps.swapped()
+	r.deps.publish(policyState{inForce: loaded})
+	r.deps.metrics.count(resultSuccess)
+	r.deps.metrics.good(loaded.Program.Revision(), r.deps.now(), loaded.Lists)
+	r.deps.metrics.timeToEnforce.Observe(took.Seconds())
+	r.deps.log.Info("policy in force", append([]zap.Field{
+		zap.String("revision", loaded.Program.Revision()),
+		zap.String("before", before.Revision()),
+		zap.String("trigger", t.name),
+		zap.Int("rules", len(loaded.Document.Rules)),
+		zap.Int("exceptions", len(loaded.Document.Exceptions)),
+		zap.Int("tunnels_checked", checked),
+		zap.Int("tunnels_closed", closed),
+		zap.Duration("took", took),
+	}, policyDiff(before.Document(), loaded.Document)...)...)
+	r.logWarnings(loaded)
+	if loaded.listsParsed {
+		r.deps.settle()
+	}
+	return outcome{loaded: true, changed: true, revision: loaded.Program.Revision(), closed: closed, problems: loaded.Problems}
+}
+
+// same notes that the bytes on disk are those in force: after a failed edit
+// that was taken back, all is well again.
+func (r *reloader) same(t trigger, loaded *Loaded) outcome {
+	// The program in force stays, with all that it has memorised; what is said
+	// of it is said anew, since lists may have gone stale, or exceptions by.
+	loaded.Program = r.inForce.Program
+	r.inForce = loaded
+	r.deps.publish(policyState{inForce: loaded})
+	revision := r.deps.engine.Program().Revision()
+	r.deps.metrics.count(resultUnchanged)
+	r.deps.metrics.good(revision, r.deps.now(), loaded.Lists)
+	r.deps.log.Info("policy unchanged", zap.String("revision", revision), zap.String("trigger", t.name))
+	r.logWarnings(loaded)
+	return outcome{loaded: true, revision: revision, problems: loaded.Problems}
+}
+
+// keep notes that the policy on disk cannot be used.
+func (r *reloader) keep(t trigger, loaded *Loaded) outcome {
+	problems := loaded.All()
+	revision := r.deps.engine.Program().Revision()
+	r.deps.publish(policyState{inForce: r.inForce, failed: problems})
+	r.deps.metrics.count(resultFailure)
+	r.deps.metrics.bad()
+	r.deps.log.Error("policy not loaded: the old one keeps deciding; mend what follows and save again",
+		zap.String("revision", revision), zap.String("trigger", t.name), problemField(problems))
+	return outcome{revision: revision, problems: problems}
+}
+
+// logWarnings writes what is doubtful about a policy in force.
+func (r *reloader) logWarnings(loaded *Loaded) {
+	if len(loaded.Problems) > 0 {
+		r.deps.log.Warn("policy in force has warnings", problemField(loaded.Problems))
+	}
+}
+
+// maxLogged bounds the problems that one log entry holds.
+const maxLogged = 20
+
+func problemField(problems policy.Problems) zap.Field {
+	shown := make([]string, 0, maxLogged)
+	for _, p := range problems[:min(len(problems), maxLogged)] {
+		shown = append(shown, p.String())
+	}
+	return zap.Strings("problems", shown)
+}
+
+// start is the moment of the edit: when the file was written, as far as its
+// time stamp can be believed, or else the first event.
+func (t trigger) start(written time.Time) time.Time {
+	if t.name != "edit" {
+		return t.at
+	}
+	if age := t.at.Sub(written); age > 0 && age < staleWrite {
+		return written
+	}
+	return t.at
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // policies name time zones, and a container may have none
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	code := run(ctx, os.Args[1:], process{
+		stdout: os.Stdout,
+		stderr: os.Stderr,
+		hangup: hangup,
+		getenv: os.Getenv,
+		// A second signal while stopping ends the process at once.
+		impatient: stop,
+	})
+	stop()
+	os.Exit(code)
+}

@@ -73,11 +73,10 @@ func (h *handler) answer(ctx context.Context, q *question, client netip.Addr, t 
 	start := h.now()
 	asked := policy.HostFromCanonicalName(canonicalName(q.wire))
 	request := policy.Request{
-		Subject:  h.identify(client),
-		Door:     policy.DoorDNS,
-		At:       start,
-		Protocol: policy.ProtocolUDP,
-		Host:     asked,
+		Subject: h.identify(client),
+		Door:    policy.DoorDNS,
+		At:      start,
+		Host:    asked,
 	}
 	verdict, e, outcome, err := h.decide(ctx, q, &request)
 

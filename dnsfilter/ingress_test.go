@@ -111,7 +111,7 @@ func TestListenFailsWhole(t *testing.T) {
 }
 
 func TestWildcardRepliesFromTheAddressAsked(t *testing.T) {
-	for _, listen := range []string{"0.0.0.0:0", "[::]:0"} {
+	for _, listen := range []string{"0.0.0.0:0", "[::]:0", ":0"} {
 		t.Run(listen, func(t *testing.T) {
 			o := newDoor(t, memo(policy.Rule{}), func(c *Config) {
 				c.Listen = []string{listen}
@@ -125,7 +125,7 @@ func TestWildcardRepliesFromTheAddressAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			hosts := []string{"127.0.0.1", "127.0.0.9"} // the second is not what routing would choose
-			if listen == "[::]:0" {
+			if listen != "0.0.0.0:0" && strings.HasPrefix(o.Addrs()[0].Addr, "[::]") {
 				hosts = append(hosts, "::1")
 			}
 			for _, host := range hosts {
@@ -144,7 +144,8 @@ func TestWildcardRepliesFromTheAddressAsked(t *testing.T) {
 
 func TestBusyDoorShedsUDP(t *testing.T) {
 	release := make(chan struct{})
-	up := newUpstream(t, func(q *dns.Msg, _ bool) [][]byte { <-release; return nil })
+	zone := zoneScript(t)
+	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte { <-release; return zone(q, tcp) })
 	o := openDoor(t, memo(policy.Rule{}), func(c *Config) {
 		c.MaxQueries = 2
 		c.UpstreamTimeout, c.QueryTimeout = 5*time.Second, 5*time.Second
@@ -163,7 +164,6 @@ func TestBusyDoorShedsUDP(t *testing.T) {
 	conn.Write(wire)
 	eventually(t, "a packet to be shed", func() bool { return o.metric("sallyport_dns_shed_total", "reason", "busy") == 1 })
 	close(release)
-	up.set(zoneScript(t))
 	eventually(t, "slots to be free again", func() bool { return len(o.slots) == 0 })
 	if reply := o.ask(query("zoom.us", dns.TypeA)); len(reply.Answer) != 1 {
 		t.Errorf("reply %v", reply)
@@ -359,9 +359,13 @@ func TestGarbageOverUDPDoesNoHarm(t *testing.T) {
 		})
 	}
 	done.Wait()
-	if reply := o.ask(query("zoom.us", dns.TypeA)); len(reply.Answer) != 1 {
-		t.Errorf("reply %v", reply)
-	}
+	// The kernel may have dropped a query among so much garbage: ask as
+	// clients do, more than once.
+	client := dns.Client{Timeout: 200 * time.Millisecond}
+	eventually(t, "an answer after the garbage", func() bool {
+		reply, _, err := client.Exchange(query("zoom.us", dns.TypeA), o.addr)
+		return err == nil && len(reply.Answer) == 1
+	})
 	if n := o.metric("sallyport_dns_panics_total"); n != 0 {
 		t.Errorf("%v panics", n)
 	}

@@ -25,6 +25,10 @@ type udpIngress struct {
 	pool    sync.Pool // of *udpBuffers
 }
 
+// receiveBuffer holds what arrives while the reader is busy: some thousand
+// queries, where the default holds a few hundred.
+const receiveBuffer = 1 << 20
+
 type udpBuffers struct {
 	query   [maxQueryBytes]byte
 	reply   [udpPayload]byte
@@ -34,6 +38,7 @@ type udpBuffers struct {
 func newUDPIngress(conn *net.UDPConn, s slots, shed func(string)) (*udpIngress, error) {
 	in := &udpIngress{conn: conn, slots: s, shed: shed, stopped: make(chan struct{})}
 	in.pool.New = func() any { return new(udpBuffers) }
+	_ = conn.SetReadBuffer(receiveBuffer) // as much of it as the kernel grants
 	local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 	if !local.IsUnspecified() {
 		return in, nil

@@ -80,7 +80,7 @@ func TestResolveSharesTheDoorsCache(t *testing.T) {
 }
 
 func TestResolveWithoutHTTPS(t *testing.T) {
-	zone := zoneScript(t, "a.example. 60 IN A 192.0.2.1", "b.example. 60 IN A 192.0.2.2")
+	zone := zoneScript(t, "a.example. 60 IN A 192.0.2.1")
 	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
 		if q.Question[0].Qtype == dns.TypeHTTPS {
 			return nil
@@ -88,11 +88,8 @@ func TestResolveWithoutHTTPS(t *testing.T) {
 		return zone(q, tcp)
 	})
 	o := newDoor(t, deciderFunc(allowAll), func(c *Config) { c.UpstreamTimeout, c.QueryTimeout = time.Hour, time.Hour }, up)
-	for _, name := range []string{"a.example", "b.example"} {
-		r, err := o.Resolve(context.Background(), name)
-		if err != nil || len(r.Addrs) != 1 {
-			t.Errorf("%s: %+v, %v", name, r, err)
-		}
+	if r, err := o.Resolve(context.Background(), "a.example"); err != nil || len(r.Addrs) != 1 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

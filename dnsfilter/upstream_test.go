@@ -3,6 +3,7 @@ package dnsfilter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -226,7 +227,6 @@ func TestBackoffOfAllUpstreamsStillAsks(t *testing.T) {
 }
 
 func TestOneFlightPerQuestion(t *testing.T) {
-	const clients = 20
 	release := make(chan struct{})
 	zone := zoneScript(t, "a.example. 0 IN A 192.0.2.1") // never cached
 	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
@@ -234,24 +234,52 @@ func TestOneFlightPerQuestion(t *testing.T) {
 		return zone(q, tcp)
 	})
 	o := newDoor(t, deciderFunc(allowAll), func(c *Config) { c.UpstreamTimeout, c.QueryTimeout = 10*time.Second, 10*time.Second }, up)
-	var done sync.WaitGroup
 	key := lookupKey{name: "\x01a\x07example\x00", qtype: typeA}
-	for range clients {
-		done.Go(func() {
-			if e, hit, err := o.lookups.lookup(context.Background(), key); err != nil || hit || e == nil {
-				t.Errorf("lookup: %v %v %v", e, hit, err)
-			}
-		})
+	var aboard []*flight
+	for range 20 {
+		f, err := o.lookups.flights.join(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		aboard = append(aboard, f)
 	}
-	eventually(t, "all clients to ask", func() bool { return o.metric("sallyport_dns_cache_misses_total") == clients })
-	// The last of them may be between counting and boarding: give it the
-	// flight that is still held.
-	eventually(t, "the upstream to be asked", func() bool { return up.udp.Load() == 1 })
-	time.Sleep(20 * time.Millisecond)
 	close(release)
-	done.Wait()
+	for _, f := range aboard {
+		<-f.done
+		if f != aboard[0] || f.err != nil || f.entry == nil {
+			t.Fatalf("flights %p and %p, %v", f, aboard[0], f.err)
+		}
+	}
 	if n := up.udp.Load(); n != 1 {
-		t.Errorf("upstream was asked %d times by %d clients at once", n, clients)
+		t.Errorf("upstream was asked %d times for %d clients", n, len(aboard))
+	}
+	if _, _, err := o.lookups.lookup(context.Background(), key); err != nil || up.udp.Load() != 2 {
+		t.Errorf("the next flight: %d queries, %v", up.udp.Load(), err)
+	}
+}
+
+// A client that gives up leaves the flight to the others.
+func TestClientsLeaveFlightsAlone(t *testing.T) {
+	release := make(chan struct{})
+	zone := zoneScript(t, "a.example. 60 IN A 192.0.2.1")
+	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		<-release
+		return zone(q, tcp)
+	})
+	o := newDoor(t, deciderFunc(allowAll), func(c *Config) { c.UpstreamTimeout, c.QueryTimeout = 10*time.Second, 10*time.Second }, up)
+	key := lookupKey{name: "\x01a\x07example\x00", qtype: typeA}
+	f, err := o.lookups.flights.join(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := o.lookups.lookup(gone, key); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that is gone: %v", err)
+	}
+	close(release)
+	if <-f.done; f.err != nil {
+		t.Errorf("its flight: %v", f.err)
 	}
 }
 

@@ -21,7 +21,8 @@
 // takes entries from the queue, writes them as JSON through zap's encoder, and
 // hands them to the file in blocks. When the file is slower than the traffic
 // the queue fills and entries are dropped: allows first, because the last
-// eighth of the queue is kept for refusals, and every drop is counted.
+// eighth of the queue is kept for refusals, and every drop is counted. When the
+// file fails, entries wait in the queue while the write is tried again.
 //
 // # What is written
 //

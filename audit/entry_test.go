@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/policy"
 )
@@ -118,6 +119,31 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
+func TestEncodeTime(t *testing.T) {
+	e := newEncoder("", newIDs())
+	for _, at := range []time.Time{
+		start,
+		start.Add(time.Microsecond),
+		start.Add(999 * time.Nanosecond), // below a microsecond: cut off
+		start.Add(time.Second),
+		start.Add(-time.Second),
+		time.Unix(0, 0),
+		time.Unix(-1, 1000),
+		time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		line, err := e.line(&record{at: at.UnixNano()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"time":"` + at.UTC().Format("2006-01-02T15:04:05.000000Z07:00") + `",`
+		if !strings.HasPrefix(line.String(), want) {
+			t.Errorf("got %.40s, want %s", line, want)
+		}
+		line.Free()
+	}
+}
+
 // The keys and their order are a promise to dashboards and scripts.
 func TestEntryKeys(t *testing.T) {
 	const decision = "time id tenant revision door transport client user groups identity host port qtype facts " +
@@ -158,4 +184,45 @@ func keys(t *testing.T, object string) []string {
 		}
 	}
 	return out
+}
+
+// FuzzEntry checks that no bytes from the network can break out of their
+// field, their line, or JSON.
+func FuzzEntry(f *testing.F) {
+	f.Add("us04web.zoom.us", "alice", "Privacy")
+	f.Add("a\nb\r\x00\x7f", `","action":"allow`, "\\")
+	f.Add("\xff\xfe", "\u2028\u2029", "</script>")
+	f.Fuzz(func(t *testing.T, host, user, reason string) {
+		e := newEncoder("default", newIDs())
+		var r record
+		d := blocked()
+		d.Host = policy.HostFromCanonicalName(host)
+		d.Facts = []policy.Host{d.Host}
+		d.Subject.User = user
+		d.Verdict.Rule = &policy.Rule{Name: "r", Reason: reason}
+		r.fill(d, start.UnixNano())
+		line, err := e.line(&r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer line.Free()
+		if lines(line.Bytes()) != 1 || line.Bytes()[line.Len()-1] != '\n' {
+			t.Fatalf("not one line: %q", line)
+		}
+		var got struct {
+			Host, User, Reason, Action string
+			Facts                      []string
+		}
+		if err := json.Unmarshal(line.Bytes(), &got); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if got.Action != "block" || len(got.Facts) != 1 || got.Facts[0] != got.Host {
+			t.Fatalf("a field was overwritten: %q", line)
+		}
+		for in, out := range map[string]string{host: got.Host, user: got.User} {
+			if utf8.ValidString(in) && in != out {
+				t.Fatalf("%q was written as %q", in, out)
+			}
+		}
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -355,6 +356,13 @@ func TestFile(t *testing.T) {
 		t.Errorf("after a torn line the file reads %q", got)
 	}
 
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{File: fifo}, Dependencies{}); err == nil || !strings.Contains(err.Error(), fifo) {
+		t.Errorf("a named pipe that nobody reads: %v, want an error with the path", err)
+	}
 	if _, err := New(Config{File: filepath.Join(path, "x")}, Dependencies{}); err == nil || !strings.Contains(err.Error(), "open decision log") {
 		t.Errorf("a path that cannot be: %v", err)
 	}

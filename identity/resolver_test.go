@@ -306,6 +306,15 @@ func BenchmarkSubject(b *testing.B) {
 		b.Fatal(err)
 	}
 	nobody := resolver(b, Config{Remember: time.Hour})
+	b.Run("engine/100000-networks", func(b *testing.B) {
+		e := New(Config{Remember: time.Hour}, engineOf(b, 100_000))
+		b.ReportAllocs()
+		n := uint32(0)
+		for b.Loop() {
+			n += 2654435761 // every network in turn, in no order
+			e.ByAddr(netip.AddrFrom4([4]byte{10, byte(n >> 24), byte(n >> 16), byte(n >> 8)}))
+		}
+	})
 	b.Run("address", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -330,4 +339,24 @@ func BenchmarkSubject(b *testing.B) {
 			r.ByCredentials(desk, header)
 		}
 	})
+}
+
+// engineOf is a policy engine with so many client networks, in a hundred
+// groups.
+func engineOf(b *testing.B, networks int) *policy.Engine {
+	b.Helper()
+	doc := &policy.Document{Location: time.UTC, Groups: make([]policy.Group, 100)}
+	for i := range doc.Groups {
+		doc.Groups[i].Name = fmt.Sprint("group", i)
+	}
+	for i := range networks {
+		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 12), byte(i >> 4), byte(i << 4)}), 28)
+		g := &doc.Groups[i%len(doc.Groups)]
+		g.Networks = append(g.Networks, policy.Network{Prefix: prefix})
+	}
+	program, problems := policy.Compile(doc, policy.Sources{Revision: "bench"})
+	if program == nil {
+		b.Fatal(problems)
+	}
+	return policy.NewEngine(program)
 }

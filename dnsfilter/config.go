@@ -31,7 +31,7 @@ type Config struct {
 	// policy.AnswerInherit means policy.AnswerNull.
 	Answer policy.AnswerMode
 
-	// TTL is how long clients may keep a refusal: at most maxTTL, and 0 for
+	// TTL is how long clients may keep a refusal: at most 24 hours, and 0 for
 	// not at all.
 	TTL time.Duration
 

@@ -42,9 +42,12 @@
 // # What is not here
 //
 // Upstreams over TLS, HTTPS and QUIC, encrypted listeners, and serving stale
-// answers. A failed lookup is not cached (a deviation from RFC 9520 §3.2):
-// one flight per question and the back-off of dead upstreams bound the load
-// instead, and a repaired upstream is used at once.
+// answers. Zone transfers, updates and notifications are NOTIMP. A query
+// without RD is answered like any other. An upstream that does not understand
+// EDNS (RFC 6891) counts as one that gives no answer. A failed lookup is not
+// cached (a deviation from RFC 9520 §3.2): one flight per question and the
+// back-off of dead upstreams bound the load instead, and a repaired upstream
+// is used at once.
 //
 // # Use
 //

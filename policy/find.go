@@ -24,11 +24,9 @@ func (p *Program) findName(name string, m *match) {
 	for end := len(name); end > 0; {
 		start := lastDot(name[:end]) + 1
 		hash = extendHash(hash, name[start:end])
-		if at, ok := p.names.find(hash, name[start:]); ok {
-			node := &p.nodes[at]
-			dest = node.below
-			if start == 0 {
-				dest = node.exact
+		if p.names.mayHold(hash) {
+			if at, ok := p.names.find(hash, name[start:]); ok {
+				dest = p.nodes[at].at(start == 0)
 			}
 		}
 		for i := range p.lists {
@@ -49,6 +47,14 @@ func (p *Program) findName(name string, m *match) {
 			m.add(extraRules{p.regexps[i].pos, p.regexps[i].neg})
 		}
 	}
+}
+
+// at is what the node says of its own name, or of the names under it.
+func (n *nameNode) at(itself bool) *destination {
+	if itself {
+		return n.exact
+	}
+	return n.below
 }
 
 // listedAfter updates the bit of list i for an entry with flags: whole says

@@ -69,14 +69,12 @@ func checkSources(root strictyaml.Value, app *App, problems *Problems) {
 }
 
 func (p *parser) readApps(v strictyaml.Value) {
-	p.named(v, "app", p.apps, func(id string, at Position, value strictyaml.Value) {
-		app := App{Position: at, ID: id}
+	p.named(v, "app", p.apps, func(id string, key, value strictyaml.Value) {
+		app := App{Position: key.Position(), ID: id}
 		before := len(p.problems)
-		if !isSlug(id) {
-			p.problems.Errorf(at, "%q cannot be the id of an app: use lower-case words joined by hyphens, such as town-hall", id)
-		}
+		slug(key, "the id of an app", id)
 		if id == NoApp {
-			p.problems.Errorf(at, "%q cannot be the id of an app: it stands for no app in logs and metrics", id)
+			key.Errorf("%q cannot be the id of an app: it stands for no app in logs and metrics", id)
 		}
 		value.Mapping(strictyaml.Shape{
 			Noun:   "app",
@@ -124,7 +122,17 @@ func fact(v strictyaml.Value, key string, text func(strictyaml.Value), more map[
 		return true
 	}
 	more[key] = text
-	return v.Mapping(strictyaml.Shape{Noun: key, Fields: more, Required: []string{key}})
+	return v.Mapping(strictyaml.Shape{
+		Noun:     key,
+		Fields:   more,
+		Required: []string{key},
+		Hints: map[string]string{
+			"name":   `write "domain"`,
+			"match":  `write the domain as "=zoom.us" where that name alone is meant`,
+			"cidr":   `write "network"`,
+			"prefix": `write "network"`,
+		},
+	})
 }
 
 // readRole reads what a name or a prefix is for.

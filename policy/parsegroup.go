@@ -4,10 +4,10 @@ import "github.com/sallyport/sallyport/strictyaml"
 
 // named visits the entries of a section whose keys are names, each name once
 // over all files.
-func (p *parser) named(v strictyaml.Value, noun string, seen map[string]Position, read func(name string, at Position, value strictyaml.Value)) {
+func (p *parser) named(v strictyaml.Value, noun string, seen map[string]Position, read func(name string, key, value strictyaml.Value)) {
 	v.Entries(func(key, value strictyaml.Value) {
 		name, ok := key.Line()
-		if !ok || !identifier(key, noun, name) {
+		if !ok {
 			return
 		}
 		if first, twice := seen[name]; twice {
@@ -15,17 +15,18 @@ func (p *parser) named(v strictyaml.Value, noun string, seen map[string]Position
 			return
 		}
 		seen[name] = key.Position()
-		read(name, key.Position(), value)
+		read(name, key, value)
 	})
 }
 
 func (p *parser) readGroups(v strictyaml.Value) {
-	p.named(v, "group", p.groups, func(name string, at Position, value strictyaml.Value) {
+	p.named(v, "group", p.groups, func(name string, key, value strictyaml.Value) {
 		if name == GroupUnclaimed {
-			p.problems.Errorf(at, "group %q cannot be defined: it is every client that nothing else claims", name)
+			key.Errorf("group %q cannot be defined: it is every client that nothing else claims", name)
 			return
 		}
-		g := Group{Position: at, Name: name}
+		identifier(key, "a group", name)
+		g := Group{Position: key.Position(), Name: name}
 		value.Mapping(strictyaml.Shape{
 			Noun: "group",
 			Fields: map[string]func(strictyaml.Value){
@@ -46,8 +47,9 @@ func (p *parser) readGroups(v strictyaml.Value) {
 }
 
 func (p *parser) readLists(v strictyaml.Value) {
-	p.named(v, "list", p.lists, func(name string, at Position, value strictyaml.Value) {
-		l := ListSource{Position: at, Name: name}
+	p.named(v, "list", p.lists, func(name string, key, value strictyaml.Value) {
+		identifier(key, "a list", name)
+		l := ListSource{Position: key.Position(), Name: name}
 		var url strictyaml.Value
 		ok := value.Mapping(strictyaml.Shape{
 			Noun: "list",

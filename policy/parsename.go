@@ -44,7 +44,7 @@ func isSlug(s string) bool {
 // slug checks a name that must be a slug.
 func slug(v strictyaml.Value, noun, name string) bool {
 	if !isSlug(name) {
-		v.Errorf("%q cannot be %s: use lower-case words joined by hyphens, such as bypass-doh", name, noun)
+		v.Errorf("%q cannot be %s: use lower-case words joined by single hyphens, such as town-hall", name, noun)
 		return false
 	}
 	return true

@@ -34,7 +34,7 @@ func parsePortRange(text string) (PortRange, error) {
 	case !okFrom || !okTo:
 		return PortRange{}, fmt.Errorf("%q is not a port: write 443, 8000-8100, tcp/443 or udp/8801-8810, each from 1 to 65535", text)
 	case r.From > r.To:
-		return PortRange{}, fmt.Errorf("%q is upside down: write %d-%d", text, r.To, r.From)
+		return PortRange{}, fmt.Errorf("%q is upside down: write %s%s-%s", text, strings.TrimSuffix(text, rest), to, from)
 	}
 	return r, nil
 }

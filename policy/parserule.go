@@ -20,13 +20,17 @@ const (
 
 func (p *parser) readRules(v strictyaml.Value) {
 	v.Items(func(item strictyaml.Value) {
-		p.doc.Rules = append(p.doc.Rules, p.readRule(item))
+		if r, ok := p.readRule(item); ok {
+			p.doc.Rules = append(p.doc.Rules, r)
+		}
 	})
 }
 
 func (p *parser) readExceptions(v strictyaml.Value) {
 	v.Items(func(item strictyaml.Value) {
-		p.doc.Exceptions = append(p.doc.Exceptions, p.readException(item))
+		if r, ok := p.readException(item); ok {
+			p.doc.Exceptions = append(p.doc.Exceptions, r)
+		}
 	})
 }
 
@@ -36,7 +40,7 @@ type said map[string]strictyaml.Value
 func (s said) note(v strictyaml.Value) { s[v.Name()] = v }
 
 // readRule reads one of the rules.
-func (p *parser) readRule(v strictyaml.Value) Rule {
+func (p *parser) readRule(v strictyaml.Value) (Rule, bool) {
 	r := Rule{Position: v.Position()}
 	s, fields := said{}, p.ruleFields(&r)
 	fields["grant"], fields["answer"], fields["enforcement"] = s.note, s.note, s.note
@@ -57,7 +61,7 @@ func (p *parser) readRule(v strictyaml.Value) Rule {
 	if ok {
 		p.fitAction(&r, s)
 	}
-	return r
+	return r, ok
 }
 
 // fitAction reads the words that go with some actions only.
@@ -90,7 +94,7 @@ func (p *parser) fitAction(r *Rule, s said) {
 }
 
 // readException reads one of the exceptions: a rule that allows, and ends.
-func (p *parser) readException(v strictyaml.Value) Rule {
+func (p *parser) readException(v strictyaml.Value) (Rule, bool) {
 	r := Rule{Position: v.Position(), Exception: true, Action: ActionAllow}
 	s, fields := said{}, p.ruleFields(&r)
 	fields["from"], fields["until"] = s.note, s.note
@@ -117,7 +121,7 @@ func (p *parser) readException(v strictyaml.Value) Rule {
 	if ok {
 		p.fitEnd(&r, s, v)
 	}
-	return r
+	return r, ok
 }
 
 // fitEnd gives an exception its compulsory end, which stands beside its name
@@ -171,7 +175,7 @@ func (p *parser) ruleFields(r *Rule) map[string]func(strictyaml.Value) {
 func readDoors(v strictyaml.Value) []Door {
 	var doors []Door
 	items(v, func(item strictyaml.Value) {
-		if text, ok := item.OneOf("dns", "proxy"); ok {
+		if text, ok := item.As("door").OneOf("dns", "proxy"); ok {
 			door, _ := ParseDoor(text)
 			doors = append(doors, door)
 		}

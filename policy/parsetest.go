@@ -34,7 +34,7 @@ func (p *parser) readTest(v strictyaml.Value) Test {
 			},
 			"at": func(v strictyaml.Value) { t.At, _ = instant(v, p.doc.Location) },
 			"want": func(v strictyaml.Value) {
-				if text, ok := v.OneOf("allow", "block", "warn", "monitor"); ok {
+				if text, ok := v.As("verdict").OneOf("allow", "block", "warn", "monitor"); ok {
 					t.Want, _ = ParseAction(text)
 				}
 			},

@@ -73,13 +73,22 @@ func instant(v strictyaml.Value, zone *time.Location) (time.Time, bool) {
 			continue
 		}
 		if t.Format(layout) != text {
-			v.Errorf("%q does not exist in %s: clocks go forward over it; write %s", text, zone, t.Format(layout))
+			v.Errorf("%q does not exist in %s: clocks go forward over it; write %s", text, zone, afterGap(t).Format(layout))
 			return time.Time{}, false
 		}
 		return firstOccurrence(t), true
 	}
 	v.Errorf("%q is not a time: write it as 2020-03-28T09:00, 2020-03-28 or 2020-03-28T09:00:00-07:00", text)
 	return time.Time{}, false
+}
+
+// afterGap is the instant at which clocks went forward, for a time near it.
+func afterGap(t time.Time) time.Time {
+	start, end := t.ZoneBounds()
+	if !end.IsZero() && (start.IsZero() || end.Sub(t) < t.Sub(start)) {
+		return end.In(t.Location())
+	}
+	return start.In(t.Location())
 }
 
 // firstOccurrence is the earlier of the two instants that share t's local time

@@ -48,7 +48,12 @@ func (rs *ruleSet) first() uint64 {
 }
 
 // has reports whether rule i is in the set.
-func (rs *ruleSet) has(i int) bool { return rs.word(i>>6)>>(i&63)&1 == 1 }
+func (rs *ruleSet) has(i int) bool {
+	if i < 64 {
+		return rs.first()>>i&1 == 1
+	}
+	return rs.word(i>>6)>>(i&63)&1 == 1
+}
 
 // isEmpty reports whether the set has no rule.
 func (rs *ruleSet) isEmpty() bool { return rs == nil || len(rs.words) == 0 }

@@ -26,7 +26,7 @@ func (v *validator) checkRuleName(r *Rule) {
 		return
 	}
 	if first, twice := v.rules[r.Name]; twice {
-		v.problems.Errorf(r.Position, "rule %q has the name of another: first at %s", r.Name, first)
+		v.problems.Errorf(r.Position, "%s %q has the name of another, at %s: names are unique over rules and exceptions", r.kind(), r.Name, first)
 		return
 	}
 	v.rules[r.Name] = r.Position

@@ -48,11 +48,12 @@ func (p *parser) zone(v strictyaml.Value) (*time.Location, bool) {
 // zonedLayouts and localLayouts are the ways to write an instant.
 var (
 	zonedLayouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04Z07:00"}
-	localLayouts = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"}
+	localLayouts = []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly}
 )
 
 // instant reads a point in time: RFC 3339, or without a zone as in zone. A
-// local time that comes twice, when clocks go back, is the first of the two.
+// local time that comes twice, when clocks go back, is the first of the two. A
+// date alone is the first instant of that day.
 func instant(v strictyaml.Value, zone *time.Location) (time.Time, bool) {
 	text, ok := v.Line()
 	if !ok {
@@ -72,11 +73,15 @@ func instant(v strictyaml.Value, zone *time.Location) (time.Time, bool) {
 		if err != nil {
 			continue
 		}
-		if t.Format(layout) != text {
+		switch {
+		case t.Format(layout) == text:
+			return firstOccurrence(t), true
+		case layout == time.DateOnly:
+			return afterGap(t), true
+		default:
 			v.Errorf("%q does not exist in %s: clocks go forward over it; write %s", text, zone, afterGap(t).Format(layout))
 			return time.Time{}, false
 		}
-		return firstOccurrence(t), true
 	}
 	v.Errorf("%q is not a time: write it as 2020-03-28T09:00, 2020-03-28 or 2020-03-28T09:00:00-07:00", text)
 	return time.Time{}, false

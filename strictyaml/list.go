@@ -11,15 +11,15 @@ func (v Value) Items(visit func(Value)) bool {
 	case v.IsScalar():
 		return v.only(visit)
 	case !v.IsList():
-		v.Errorf("%q must be a list, not %s", v.name, v.kind())
+		v.Errorf("%s must be a list, not %s", v.noun, v.kind())
 		return false
 	case !v.untagged():
 		return false
 	}
 	for _, n := range v.resolved().Content {
-		item := Value{file: v.file, name: v.name, node: n, problems: v.problems}
+		item := v.child(v.name, "an item of "+v.noun, n)
 		if item.IsEmpty() {
-			item.Errorf("an item of %q is empty: remove it or give it a value", v.name)
+			item.Errorf("%s is empty: remove it or give it a value", item.noun)
 			continue
 		}
 		visit(item)
@@ -31,7 +31,7 @@ func (v Value) Items(visit func(Value)) bool {
 func (v Value) only(visit func(Value)) bool {
 	text := v.resolved().Value
 	if strings.Contains(text, ",") {
-		v.Errorf("%q must be a list: write [%s] for several values, or [%q] for one with a comma in it", v.name, text, text)
+		v.Errorf("%s must be a list: write [%s] for several values, or [%q] for one with a comma in it", v.noun, text, text)
 		return false
 	}
 	visit(v)

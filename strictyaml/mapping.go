@@ -3,6 +3,7 @@ package strictyaml
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -81,7 +82,7 @@ func (v Value) Has(key string) bool {
 // with text, each once.
 func (v Value) entries(want string, visit func(key, value Value)) (seen map[string]bool, ok bool) {
 	if !v.IsMapping() {
-		v.Errorf("%q must be %s, not %s", v.name, want, v.kind())
+		v.Errorf("%s must be %s, not %s", v.noun, want, v.kind())
 		return nil, false
 	}
 	if !v.untagged() {
@@ -91,7 +92,7 @@ func (v Value) entries(want string, visit func(key, value Value)) (seen map[stri
 	seen = make(map[string]bool, len(content)/2)
 	first := make(map[string]Value, len(content)/2)
 	for i := 0; i+1 < len(content); i += 2 {
-		key := Value{file: v.file, name: "key", node: content[i], problems: v.problems}
+		key := v.child("key", "a key", content[i])
 		text, ok := key.keyText()
 		if !ok {
 			continue
@@ -103,7 +104,7 @@ func (v Value) entries(want string, visit func(key, value Value)) (seen map[stri
 		seen[text] = true
 		first[text] = key
 		key.node = key.resolved()
-		visit(key, Value{file: v.file, name: text, node: content[i+1], problems: v.problems})
+		visit(key, v.child(text, strconv.Quote(text), content[i+1]))
 	}
 	return seen, true
 }

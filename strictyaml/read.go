@@ -38,7 +38,7 @@ func Read(name string, data []byte, problems *Problems) (Value, bool) {
 		problems.Errorf(Position{File: name, Line: next.Line}, "a second document begins here: a file is one document; remove the \"---\" line")
 		return Value{}, false
 	}
-	v := Value{file: name, node: root, name: "file", problems: problems}
+	v := Value{file: name, node: root, name: "file", noun: "the file", problems: problems}
 	if isNull(root) {
 		problems.Errorf(start, "the file is empty")
 		return Value{}, false

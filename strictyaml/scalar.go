@@ -20,11 +20,11 @@ const (
 // taken, and the text cannot be empty.
 func (v Value) Text() (string, bool) {
 	if v.IsEmpty() {
-		v.Errorf("%q has no value: give it one or remove the key", v.name)
+		v.Errorf("%s has no value: give it one or remove the key", v.noun)
 		return "", false
 	}
 	if !v.IsScalar() {
-		v.Errorf("%q must be a single value, not %s", v.name, v.kind())
+		v.Errorf("%s must be a single value, not %s", v.noun, v.kind())
 		return "", false
 	}
 	if !v.untagged() {
@@ -32,11 +32,11 @@ func (v Value) Text() (string, bool) {
 	}
 	text := strings.TrimSpace(v.resolved().Value)
 	if text == "" {
-		v.Errorf("%q is empty: give it a value or remove the key", v.name)
+		v.Errorf("%s is empty: give it a value or remove the key", v.noun)
 		return "", false
 	}
 	if len(text) > maxText {
-		v.Errorf("%q has %d bytes: at most %d are taken", v.name, len(text), maxText)
+		v.Errorf("%s has %d bytes: at most %d are taken", v.noun, len(text), maxText)
 		return "", false
 	}
 	return text, true
@@ -49,11 +49,11 @@ func (v Value) Line() (string, bool) {
 		return "", false
 	}
 	if len(text) > maxLine {
-		v.Errorf("%q has %d bytes: at most %d are taken", v.name, len(text), maxLine)
+		v.Errorf("%s has %d bytes: at most %d are taken", v.noun, len(text), maxLine)
 		return "", false
 	}
 	if strings.ContainsFunc(text, unicode.IsControl) {
-		v.Errorf("%q must be one line without control characters", v.name)
+		v.Errorf("%s must be one line without control characters", v.noun)
 		return "", false
 	}
 	return text, true
@@ -96,7 +96,7 @@ func (v Value) Bool() (value, ok bool) {
 		return false, false
 	}
 	if text != "true" && text != "false" {
-		v.Errorf("%q must be true or false, not %q", v.name, text)
+		v.Errorf("%s must be true or false, not %q", v.noun, text)
 		return false, false
 	}
 	return text == "true", true
@@ -110,7 +110,7 @@ func (v Value) Int(least, most int) (int, bool) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		v.Errorf("%q must be a number from %d to %d, not %q", v.name, least, most, text)
+		v.Errorf("%s must be a number from %d to %d, not %q", v.noun, least, most, text)
 		return 0, false
 	}
 	return n, true
@@ -125,11 +125,11 @@ func (v Value) Duration(least, most time.Duration) (time.Duration, bool) {
 	}
 	d, ok := parseDuration(text)
 	if !ok {
-		v.Errorf("%q must be a length of time such as 30s, 8h or 2d, not %q", v.name, text)
+		v.Errorf("%s must be a length of time such as 30s, 8h or 2d, not %q", v.noun, text)
 		return 0, false
 	}
 	if d < least || d > most {
-		v.Errorf("%q must be from %s to %s, not %q", v.name, least, most, text)
+		v.Errorf("%s must be from %s to %s, not %q", v.noun, durationText(least), durationText(most), text)
 		return 0, false
 	}
 	return d, true
@@ -155,6 +155,21 @@ func parseDuration(text string) (time.Duration, bool) {
 	return time.Duration(days)*day + d, true
 }
 
+// durationText writes a length of time as Duration reads it.
+func durationText(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
+
 // Size reads a number of bytes such as 512, 64KiB, 16MiB or 2GiB, from least
 // to most, both included.
 func (v Value) Size(least, most int64) (int64, bool) {
@@ -164,11 +179,11 @@ func (v Value) Size(least, most int64) (int64, bool) {
 	}
 	size, ok := parseSize(text)
 	if !ok {
-		v.Errorf("%q must be a size such as 512KiB or 64MiB, not %q", v.name, text)
+		v.Errorf("%s must be a size such as 512KiB or 64MiB, not %q", v.noun, text)
 		return 0, false
 	}
 	if size < least || size > most {
-		v.Errorf("%q must be from %d to %d bytes, not %q", v.name, least, most, text)
+		v.Errorf("%s must be from %d to %d bytes, not %q", v.noun, least, most, text)
 		return 0, false
 	}
 	return size, true

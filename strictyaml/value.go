@@ -1,13 +1,18 @@
 package strictyaml
 
-import "gopkg.in/yaml.v3"
+import (
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+)
 
 // Value is a place in a file that holds something: a mapping, a list or a
 // scalar. It is small and meant to be passed by value. Methods that read it
 // add what is wrong to the Problems that were given to [Read].
 type Value struct {
 	file     string
-	name     string // the key behind which it stands, for messages
+	name     string // the key behind which it stands; for an item, the list's
+	noun     string // what it is called in messages
 	node     *yaml.Node
 	problems *Problems
 }
@@ -31,6 +36,18 @@ func (v Value) Warnf(format string, args ...any) {
 // Name is the key behind which the value stands; for an item of a list, the
 // list's.
 func (v Value) Name() string { return v.name }
+
+// As is the value under another name for messages: "unknown door" reads better
+// than "unknown doors".
+func (v Value) As(noun string) Value {
+	v.name, v.noun = noun, strconv.Quote(noun)
+	return v
+}
+
+// child is a value inside v.
+func (v Value) child(name, noun string, n *yaml.Node) Value {
+	return Value{file: v.file, name: name, noun: noun, node: n, problems: v.problems}
+}
 
 // IsScalar reports whether the value is text, a number or the like.
 func (v Value) IsScalar() bool { return v.resolved().Kind == yaml.ScalarNode && !v.IsEmpty() }

@@ -72,7 +72,7 @@ func TestScalars(t *testing.T) {
 		{"days and hours", length, "1d12h", "36h0m0s"},
 		{"days and days", length, "1d36h", `"k" must be a length of time such as 30s, 8h or 2d, not "1d36h"`},
 		{"too many days", length, "99999999999d", `"k" must be a length of time such as 30s, 8h or 2d, not "99999999999d"`},
-		{"too long", length, "400d", `"k" must be from 1s to 8760h0m0s, not "400d"`},
+		{"too long", length, "400d", `"k" must be from 1s to 365d, not "400d"`},
 		{"negative", length, "-1h", `"k" must be a length of time such as 30s, 8h or 2d, not "-1h"`},
 		{"duration without unit", length, "8", `"k" must be a length of time such as 30s, 8h or 2d, not "8"`},
 		{"duration of nothing", length, "", `"k" has no value: give it one or remove the key`},
@@ -87,7 +87,9 @@ func TestScalars(t *testing.T) {
 		{"list that is unclear", list, "zoom, webex", `"k" must be a list: write [zoom, webex] for several values, or ["zoom, webex"] for one with a comma in it`},
 		{"list of a mapping", list, "{a: b}", `"k" must be a list, not a mapping`},
 		{"list of nothing", list, "", `"k" must be a list, not nothing`},
-		{"list of lists", list, "[[a]]", `"k" must be a single value, not a list`},
+		{"list of lists", list, "[[a]]", `an item of "k" must be a single value, not a list`},
+		{"list with nothing in it", list, "[~, ]", `an item of "k" is empty: remove it or give it a value`},
+		{"list with a tag", list, "!x [a]", `tag "!x" is not supported: write the value without it`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,6 +160,41 @@ func TestMappingOfSomethingElse(t *testing.T) {
 	}
 	want := `[f:1:4: "k" must be a mapping, not a list f:1:4: "k" must be a mapping from names, not a list]`
 	if got := fmt.Sprint(problems); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestMappingHasKeys(t *testing.T) {
+	var problems Problems
+	v := read(t, "{a: 1, b: }", &problems)
+	if !v.Has("a") || !v.Has("b") || v.Has("c") || v.Len() != 0 {
+		t.Errorf("a %v, b %v, c %v, %d items", v.Has("a"), v.Has("b"), v.Has("c"), v.Len())
+	}
+	if list := read(t, "[a, b]", &problems); list.Has("a") || list.Len() != 2 {
+		t.Errorf("a list has the key %v, %d items", list.Has("a"), list.Len())
+	}
+	if scalar := read(t, "a", &problems); scalar.Len() != 1 {
+		t.Errorf("a scalar has %d items", scalar.Len())
+	}
+}
+
+func TestDurationText(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Second: "1s", 90 * time.Second: "1m30s", time.Minute: "1m", 8 * time.Hour: "8h",
+		90 * time.Minute: "1h30m", 24 * time.Hour: "1d", 25 * time.Hour: "25h", 48 * time.Hour: "2d",
+	} {
+		if got := durationText(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestValueAs(t *testing.T) {
+	var problems Problems
+	v := read(t, "dsn", &problems).As("door")
+	v.OneOf("dns", "proxy")
+	v.Int(1, 2)
+	if got, want := fmt.Sprint(problems), `[f:1:4: unknown door "dsn": did you mean "dns"? f:1:4: "door" must be a number from 1 to 2, not "dsn"]`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -39,7 +39,7 @@ func BenchmarkRecord(b *testing.B) {
 	})
 	b.Run("count+entry", func(b *testing.B) {
 		// No writer: this goroutine is both ends of the queue by turns.
-		l := &Log{metrics: newMetrics("none"), queue: newQueue(defaultQueue), ids: newIDs(), now: time.Now}
+		l := &Log{metrics: newMetrics("none"), queue: newQueue(defaultQueue), now: time.Now}
 		d := typical()
 		b.ReportAllocs()
 		n := 0

@@ -53,7 +53,6 @@ type Log struct {
 	now     func() time.Time
 	metrics *metrics
 	queue   *queue
-	ids     *ids
 	writer  *writer
 
 	closeOnce sync.Once
@@ -89,17 +88,11 @@ func New(cfg Config, deps Dependencies) (*Log, error) {
 		now:     deps.Now,
 		metrics: metrics,
 		queue:   newQueue(cfg.Queue),
-		ids:     newIDs(),
 	}
-	l.writer = newWriter(l.queue, sink, newEncoder(cfg.Tenant, l.ids), metrics, deps.Log)
+	l.writer = newWriter(l.queue, sink, newEncoder(cfg.Tenant, newIDs()), metrics, deps.Log)
 	go l.writer.run()
 	return l, nil
 }
-
-// NextID makes an id that no other decision has: short, and fit for a URL or a
-// header. A door that shows the id, or that will call RecordEnd, puts one into
-// Decision.ID before it calls Record. Others may leave it to the log.
-func (l *Log) NextID() string { return l.ids.next() }
 
 // Record counts a decision and queues its entry. It does not block, allocates
 // only for the first few decisions of a new kind, keeps no pointer to d, and
@@ -128,8 +121,10 @@ func (l *Log) Record(d *policy.Decision) {
 	l.queue.publish(place)
 }
 
-// RecordEnd queues the closing entry of a tunnel. It counts no decision. What
-// is said of Record holds, except that it allocates a little.
+// RecordEnd queues the closing entry of a tunnel. It counts no decision. The
+// two entries are joined by Decision.ID, which the door has to set: an id that
+// the log gives to the one is not known to the other. What is said of Record
+// holds, except that it allocates a little.
 func (l *Log) RecordEnd(e *policy.TunnelEnd) {
 	d := e.Decision
 	v := &d.Verdict

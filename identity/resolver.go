@@ -147,4 +147,9 @@ func (r *Resolver) remember(g *generation, addr netip.Addr, user string) {
 func (r *Resolver) now() time.Duration { return time.Since(r.started) }
 
 // canonical gives one client one form of its address.
-func canonical(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+func canonical(addr netip.Addr) netip.Addr {
+	if addr.Is4() {
+		return addr // the usual case is not worth two calls
+	}
+	return addr.Unmap().WithZone("")
+}

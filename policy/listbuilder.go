@@ -16,7 +16,7 @@ const (
 // Why a line is passed over.
 const (
 	skipNotName    = "neither a name nor an address"
-	skipOneLabel   = "a single label, which would take a whole top-level domain (write *.label where that is meant)"
+	skipOneLabel   = "a single label (write *.label to mean all under it)"
 	skipEverything = "everything at once"
 	skipWords      = "more than one word"
 	skipRegexp     = "a regular expression"

@@ -153,7 +153,7 @@ func TestBadConfigurations(t *testing.T) {
 		{"upstream with a path", "dns: {upstreams: ['udp://192.0.2.53/x']}", `write it as`},
 		{"upstream port", "dns: {upstreams: ['192.0.2.53:0']}", `port "0"`},
 		{"answer mode", "dns: {block: {answer: nxdomian}}", `did you mean "nxdomain"?`},
-		{"ttl", "dns: {block: {ttl: 2d}}", `must be from 0s to 24h0m0s`},
+		{"ttl", "dns: {block: {ttl: 2d}}", `must be from 0s to 1d`},
 		{"cache", "dns: {cache: {size: lots}}", `must be a size`},
 		{"deny word", "proxy: {deny_networks: all}", `use private or none`},
 		{"deny nothing", "proxy: {deny_networks: []}", `is an empty list`},

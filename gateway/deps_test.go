@@ -29,7 +29,7 @@ var forbidden = []arrow{
 	{
 		from: []string{"policy/..."},
 		of: []string{
-			"net", "net/http", "net/http/...", "os", "os/...", "log", "log/...", "context",
+			"net/http", "net/http/...", "os", "os/...", "log", "log/...", "context",
 			"go.uber.org/...", "github.com/prometheus/...", "github.com/miekg/...", "github.com/elazarl/...",
 			"gopkg.in/...", "golang.org/x/sys/...", "golang.org/x/crypto/...",
 		},

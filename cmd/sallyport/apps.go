@@ -180,7 +180,11 @@ func printFacts(w io.Writer, c palette, title string, facts []factResult) {
 	fmt.Fprintf(w, "\n%s\n", c.bold(title))
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, f := range facts {
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", f.Value, f.Role, f.Source, oneLine(f.Note))
+		row := []string{"  " + f.Value, f.Role, f.Source, oneLine(f.Note)}
+		for len(row) > 1 && row[len(row)-1] == "" {
+			row = row[:len(row)-1] // an empty cell at the end would be padded
+		}
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
 	_ = table.Flush() // as for every print
 }

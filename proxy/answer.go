@@ -23,6 +23,7 @@ import (
 // reset the connection and destroy the answer on its way.
 const (
 	lingerTime  = 5 * time.Second
+	lingerQuiet = 500 * time.Millisecond // nothing came for this long: the client has stopped
 	lingerBytes = 16 << 20
 )
 
@@ -153,9 +154,19 @@ func (x *exchange) answer(status int, write func(http.ResponseWriter)) {
 		x.answerConnect(write)
 		return
 	}
+	if !x.hasBody() {
+		write(x.w)
+		return
+	}
+	// Without this net/http would wait for the client's body, or give up on
+	// the connection, before the client has heard a word.
+	_ = http.NewResponseController(x.w).EnableFullDuplex()
 	write(x.w)
 	x.discardBody()
 }
+
+// hasBody reports whether the client is sending a body along.
+func (x *exchange) hasBody() bool { return x.r.Body != nil && x.r.Body != http.NoBody }
 
 // answerConnect keeps the connection for the next request when the client has
 // waited for the answer. When it has not, what it sent was meant for the tunnel
@@ -182,9 +193,18 @@ func (x *exchange) answerConnect(write func(http.ResponseWriter)) {
 func (s *Server) linger(conn *net.TCPConn) {
 	stop := context.AfterFunc(s.base, func() { _ = conn.Close() })
 	defer stop()
-	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	_ = conn.CloseWrite()
-	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
+	piece := s.relay.blocks.Get().(*block)
+	defer s.relay.blocks.Put(piece)
+	began := time.Now()
+	for read := 0; read < lingerBytes && time.Since(began) < lingerTime; {
+		_ = conn.SetReadDeadline(time.Now().Add(lingerQuiet))
+		n, err := conn.Read(piece[:])
+		read += n
+		if err != nil {
+			break
+		}
+	}
 	_ = conn.Close()
 }
 
@@ -192,7 +212,7 @@ func (s *Server) linger(conn *net.TCPConn) {
 // has been answered already. A client that waits for leave to send a body is
 // not asked for it.
 func (x *exchange) discardBody() {
-	if x.r.Body == nil || x.r.Body == http.NoBody || x.r.Header.Get("Expect") != "" {
+	if x.r.Header.Get("Expect") != "" {
 		return
 	}
 	control := http.NewResponseController(x.w)

@@ -53,7 +53,9 @@ func TestConnectCarriesTLS(t *testing.T) {
 		t.Errorf("facts %v, want the address", decision.Facts)
 	}
 	end := ends[0]
-	if end.Decision != decision || end.ClosedBy != closedByClient || end.BytesUp < 100 || end.BytesDown < 100 {
+	// The server may answer the end of the TLS session before the end of the
+	// connection gets to it: either side may be the first.
+	if end.Decision != decision || end.ClosedBy != closedByClient && end.ClosedBy != closedByUpstream || end.BytesUp < 100 || end.BytesDown < 100 {
 		t.Errorf("end %+v", end)
 	}
 	d.awaitMetric(0, "sallyport_proxy_tunnels")

@@ -90,7 +90,8 @@ type exchangeKey struct{}
 // passage is a plain exchange that is being carried by goproxy.
 type passage struct {
 	*exchange
-	tunnel *tunnel // of a WebSocket; nil otherwise
+	tunnel *tunnel     // of a WebSocket; nil otherwise
+	socket *socketConn // once it is open
 	watch  *idleWatch
 	broken bool // the origin's body ended with an error
 }
@@ -102,6 +103,10 @@ func (s *Server) carryHTTP(x *exchange, t *tunnel) {
 	defer cancel()
 	control := http.NewResponseController(x.w)
 	_ = control.SetWriteDeadline(time.Time{}) // the watch takes over
+	if x.hasBody() {
+		// An origin may answer while the client is still sending.
+		_ = control.EnableFullDuplex()
+	}
 	p := &passage{exchange: x, tunnel: t}
 	p.watch = newIdleWatch(s.config.Timeouts.Idle, func() {
 		cancel()
@@ -113,10 +118,14 @@ func (s *Server) carryHTTP(x *exchange, t *tunnel) {
 
 	response := &responder{ResponseWriter: x.w, passage: p, control: control}
 	s.forwarder.ServeHTTP(response, x.outgoing(context.WithValue(ctx, exchangeKey{}, p), p))
-	s.metrics.answered(x.method, response.status)
-	if p.broken && !response.hijacked {
+	if p.socket != nil {
+		p.socket.settle()
+		return
+	}
+	if p.broken {
 		// The client must see that the answer is not whole: a body that simply
 		// ends looks complete where its length was not announced.
+		_ = control.Flush()
 		panic(http.ErrAbortHandler)
 	}
 }

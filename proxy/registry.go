@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"sync"
-	"time"
 
 	"github.com/sallyport/sallyport/policy"
 )
@@ -73,25 +72,18 @@ type RecheckResult struct {
 // taken by the policy that Recheck was called for.
 func (s *Server) Recheck() RecheckResult {
 	var result RecheckResult
+	var request policy.Request // one for all of them: it escapes to the heap
 	now := s.dependencies.Now()
 	for _, t := range s.tunnels.all() {
 		result.Checked++
-		if s.recheck(t, now) {
+		request = t.snapshot()
+		request.At = now
+		verdict := s.dependencies.Decider.Decide(&request)
+		if verdict.Action.Refuses() && t.end(closedByPolicy, verdict.RuleName()) {
 			result.Closed++
 		}
 	}
 	return result
-}
-
-// recheck reports whether it closed t.
-func (s *Server) recheck(t *tunnel, now time.Time) bool {
-	request := t.snapshot()
-	request.At = now
-	verdict := s.dependencies.Decider.Decide(&request)
-	if !verdict.Action.Refuses() {
-		return false
-	}
-	return t.end(closedByPolicy, verdict.RuleName())
 }
 
 // claim adds names that the client has claimed to the tunnel's request, and

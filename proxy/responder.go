@@ -13,11 +13,10 @@ import (
 // waiting for, and is sent on piece by piece.
 type responder struct {
 	http.ResponseWriter
-	passage  *passage
-	control  *http.ResponseController
-	status   int
-	stream   bool
-	hijacked bool
+	passage *passage
+	control *http.ResponseController
+	status  int
+	stream  bool
 }
 
 // WriteHeader sends the head.
@@ -26,6 +25,7 @@ func (w *responder) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	w.passage.server.metrics.answered(w.passage.method, status)
 	w.stream = status != http.StatusSwitchingProtocols && w.Header().Get("Content-Length") == ""
 	w.ResponseWriter.WriteHeader(status)
 	if w.stream {
@@ -66,7 +66,7 @@ func (w *responder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w.hijacked = true
 	w.passage.watch.stop()
-	return newSocketConn(conn, w.passage.tunnel, buffered.Reader.Buffered()), buffered, nil
+	w.passage.socket = newSocketConn(conn, w.passage.tunnel, buffered.Reader.Buffered())
+	return w.passage.socket, buffered, nil
 }

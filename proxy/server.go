@@ -215,12 +215,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("proxy: tunnels cut short: %w", ctx.Err()))
 	}
 
+	s.tunnels.endAll(closedByShutdown) // first, so that this is the reason they give
 	s.cancel()
 	for _, server := range servers {
 		_ = server.Close() // it has nothing to report that Shutdown did not
 	}
 	noRequests := s.requests.close()
-	s.tunnels.endAll(closedByShutdown)
 	<-noTunnels
 	<-noRequests
 	s.transport.CloseIdleConnections()

@@ -25,10 +25,6 @@ func (s *Server) forwardWebSocket(x *exchange) {
 	}
 	t.decide(x.record())
 	s.carryHTTP(x, t)
-	// goproxy returns when either side has ended and forgets the client's
-	// connection. finish closes it; and if it was not the client who left,
-	// it was the origin.
-	t.reached(closedByUpstream)
 }
 
 // closeFunc is a func that closes something.
@@ -42,6 +38,7 @@ func (f closeFunc) Close() error { return f() }
 type socketConn struct {
 	net.Conn
 	tunnel *tunnel
+	busy   gate // reads and writes under way
 }
 
 // newSocketConn begins the tunnel. buffered bytes have been read from the
@@ -57,6 +54,10 @@ func newSocketConn(conn net.Conn, t *tunnel, buffered int) *socketConn {
 
 // Read reads from the client.
 func (c *socketConn) Read(p []byte) (int, error) {
+	if !c.busy.enter() {
+		return 0, net.ErrClosed
+	}
+	defer c.busy.leave()
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.tunnel.movedUp(int64(n))
@@ -69,6 +70,10 @@ func (c *socketConn) Read(p []byte) (int, error) {
 
 // Write writes to the client.
 func (c *socketConn) Write(p []byte) (int, error) {
+	if !c.busy.enter() {
+		return 0, net.ErrClosed
+	}
+	defer c.busy.leave()
 	n, err := c.Conn.Write(p)
 	if n > 0 {
 		c.tunnel.movedDown(int64(n))
@@ -77,4 +82,13 @@ func (c *socketConn) Write(p []byte) (int, error) {
 		c.tunnel.reached(closedByClient)
 	}
 	return n, err
+}
+
+// settle is called when goproxy has returned, which it does when either side
+// has ended: it forgets the client's connection, and the goroutine that reads
+// from it. If it was not the client who left, it was the origin.
+func (c *socketConn) settle() {
+	c.tunnel.reached(closedByUpstream)
+	_ = c.Conn.Close()
+	<-c.busy.close()
 }

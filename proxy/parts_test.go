@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestIdleWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var expired atomic.Int32
+		w := newIdleWatch(time.Hour, func() { expired.Add(1) })
+		defer w.stop()
+		time.Sleep(59 * time.Minute)
+		w.touch()
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		if expired.Load() != 0 {
+			t.Fatal("expired in spite of a touch")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if expired.Load() != 1 {
+			t.Fatal("not expired after an hour of silence")
+		}
+		w.touch()
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if expired.Load() != 1 {
+			t.Fatal("expired twice")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newIdleWatch(time.Minute, func() { t.Error("expired after stop") })
+		w.stop()
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestGate(t *testing.T) {
+	var g gate
+	if !g.enter() || !g.enter() {
+		t.Fatal("the gate is shut")
+	}
+	empty := g.close()
+	if g.enter() {
+		t.Fatal("entered a closed gate")
+	}
+	g.leave()
+	select {
+	case <-empty:
+		t.Fatal("empty with one inside")
+	default:
+	}
+	g.leave()
+	<-empty
+	<-g.close()
+	var unused gate
+	<-unused.close()
+}
+
+func TestSentEarly(t *testing.T) {
+	for _, test := range []struct {
+		pieces []string
+		early  bool
+	}{
+		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\n"}, false},
+		{[]string{"CONNECT a:1 HTTP/1.1\n\n"}, false},
+		{[]string{"CONNECT a:1 HTTP/1.1\r\n", "\r\n"}, false},
+		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r", "\n"}, false},
+		{[]string{"C", "\r", "\n", "\r", "\n"}, false},
+		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\nx"}, true},
+		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\n", "x"}, true},
+	} {
+		here, there := tcpPair(t)
+		c := &clientConn{TCPConn: there}
+		buffer := make([]byte, 100)
+		for _, piece := range test.pieces {
+			if _, err := here.Write([]byte(piece)); err != nil {
+				t.Fatal(err)
+			}
+			for read := 0; read < len(piece); {
+				n, err := c.Read(buffer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				read += n
+			}
+		}
+		if got := c.sentEarly(); got != test.early {
+			t.Errorf("%q: %v", test.pieces, got)
+		}
+	}
+}
+
+// Bytes that have arrived and were not read count as well.
+func TestSentEarlyUnread(t *testing.T) {
+	here, there := tcpPair(t)
+	if waiting(there) != 0 {
+		t.Fatal("bytes are waiting")
+	}
+	_, _ = here.Write([]byte("\r\n\r\n"))
+	c := &clientConn{TCPConn: there}
+	if n, err := c.Read(make([]byte, 100)); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	_, _ = here.Write([]byte("more"))
+	eventually(t, "the bytes have arrived", func() bool { return c.sentEarly() })
+}
+
+func TestRemoveHopByHop(t *testing.T) {
+	h := http.Header{
+		"Connection": {"close, x-one", " X-Two ,"}, "X-One": {"1"}, "X-Two": {"2"}, "X-Three": {"3"},
+		"Te": {"trailers"}, "Upgrade": {"h2c"}, "Proxy-Authorization": {"Basic x"}, "Keep-Alive": {"1"}, "Authorization": {"Basic y"},
+	}
+	removeHopByHop(h)
+	if len(h) != 2 || h.Get("X-Three") != "3" || h.Get("Authorization") != "Basic y" {
+		t.Errorf("left: %v", h)
+	}
+}
+
+func TestVia(t *testing.T) {
+	h := http.Header{}
+	addVia(h, 1, 0, "me")
+	addVia(h, 1, 1, "you")
+	if got := h.Get("Via"); got != "1.0 me, 1.1 you" {
+		t.Errorf("got %q", got)
+	}
+	if !passedBefore(h, "me") || !passedBefore(h, "you") || passedBefore(h, "m") || passedBefore(http.Header{"Via": {",, 1.1"}}, "me") {
+		t.Error("pseudonyms are not told apart")
+	}
+	if newPseudonym() == newPseudonym() {
+		t.Error("two processes have one name")
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	if got := quoted("a \"b\" \\ ü\r\n"); got != `"a \"b\" \\ ????"` {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestIdentifiersDiffer(t *testing.T) {
+	ids := newIdentifiers()
+	seen := map[string]bool{}
+	for range 1000 {
+		id := ids.next()
+		if seen[id] || len(id) > 24 {
+			t.Fatalf("id %q", id)
+		}
+		seen[id] = true
+	}
+}
+
+func TestWaitingOnAClosedConnection(t *testing.T) {
+	_, conn := tcpPair(t)
+	_ = conn.Close()
+	if n := waiting(conn); n != 0 {
+		t.Errorf("%d bytes", n)
+	}
+}

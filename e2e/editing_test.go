@@ -39,7 +39,7 @@ func TestEdits(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"policy.yaml", "no such file"}},
+		}, []string{"policy.yaml", "there is no policy"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			logged := len(g.stderr.String())
@@ -151,7 +151,11 @@ func TestStops(t *testing.T) {
 
 	var names []string
 	for line := range strings.Lines(g.stdout.String()) {
-		names = append(names, strings.TrimSpace(line[:strings.LastIndexAny(line, " \n")]))
+		line = strings.TrimSuffix(line, "\n")
+		if at := strings.LastIndexByte(line, ' '); at > 0 {
+			line = line[:at]
+		}
+		names = append(names, line)
 	}
 	if got, want := strings.Join(names, ", "), "dns udp, dns tcp, proxy http, admin http, portal http, ready"; got != want {
 		t.Errorf("standard output names %s, want %s", got, want)

@@ -17,12 +17,12 @@ func TestRefusesToStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() }) // later than a defer: the subtests are parallel
 	takenUDP, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer takenUDP.Close()
+	t.Cleanup(func() { takenUDP.Close() })
 	port := taken.Addr().(*net.TCPAddr).Port
 	portUDP := takenUDP.LocalAddr().(*net.UDPAddr).Port
 
@@ -35,7 +35,7 @@ func TestRefusesToStart(t *testing.T) {
 		{name: "proxy port taken", setting: setting{ProxyPort: port}, want: []string{strconv.Itoa(port), "in use"}},
 		{name: "DNS port taken by TCP", setting: setting{DNSPort: port}, want: []string{strconv.Itoa(port), "in use"}},
 		{name: "DNS port taken by UDP", setting: setting{DNSPort: portUDP}, want: []string{strconv.Itoa(portUDP), "in use"}},
-		{name: "policy missing", spoil: remove("policy.yaml"), want: []string{"policy.yaml", "no such file"}},
+		{name: "policy missing", spoil: remove("policy.yaml"), want: []string{"policy.yaml", "there is no policy"}},
 		{name: "policy empty", spoil: replace("policy.yaml", ""), want: []string{"policy.yaml", "empty"}},
 		{
 			name: "unknown key in the policy", spoil: edit("policy.yaml", "default: allow", "defualt: allow"),

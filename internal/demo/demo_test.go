@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestDemo(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run(&stdout, &stderr); code != 0 {
+		t.Errorf("exit status %d: %s", code, stderr.String())
+	}
+	table := stdout.String()
+	t.Log("\n" + table)
+	for _, line := range []string{
+		"16 of 16 as the memo says",
+		"zoom-memo: Privacy and security concerns",
+		"nasa-review",
+		"approved",
+		"goes to launch.rockets.example",
+		"Apr  3 18:00:00",
+	} {
+		if !strings.Contains(table, line) {
+			t.Errorf("the table does not say %q", line)
+		}
+	}
+	if strings.Contains(table, "\x1b") {
+		t.Error("the table has control sequences")
+	}
+}
+
+// TestTableTellsWrong makes sure that a play that goes wrong is seen to.
+func TestTableTellsWrong(t *testing.T) {
+	var out bytes.Buffer
+	at := time.Date(2020, time.March, 28, 0, 0, 0, 0, time.UTC)
+	wrong, err := printTable(&out, []row{
+		{at: at, who: "Alex", what: "goes to zoom.us", dns: saysOpen, proxy: saysRefused, wrong: "the doors disagree"},
+		{at: at, who: "Alex", what: "joins", proxy: saysOpen},
+	})
+	if err != nil || wrong != 1 {
+		t.Errorf("%d wrong, %v, want 1 and no error", wrong, err)
+	}
+	for _, text := range []string{"WRONG: the doors disagree", "1 of 2 as the memo says"} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("no %q in:\n%s", text, out.String())
+		}
+	}
+	if strings.Count(out.String(), "Mar 28") != 1 {
+		t.Errorf("the shared time is not shown once:\n%s", out.String())
+	}
+	if _, err := printTable(brokenWriter{}, nil); err == nil {
+		t.Error("a table that cannot be printed is no error")
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken") }

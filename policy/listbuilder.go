@@ -11,6 +11,8 @@ const (
 	firstSkips = 10
 	// skipText is how much of a skipped line a report keeps, in bytes.
 	skipText = 80
+	// pendingNames is how many names go into the table at a time.
+	pendingNames = 32
 )
 
 // Why a line is passed over.
@@ -32,6 +34,17 @@ type listBuilder struct {
 	line    int  // the present one, counted from 1
 	report  ListReport
 	scratch [maxName]byte
+
+	pending     []pendingName
+	pendingText []byte
+	touched     uint64 // keeps the compiler from leaving out what flush asks for first
+}
+
+// pendingName is a name on its way into the table.
+type pendingName struct {
+	hash  uint64
+	flags uint32
+	end   int // in pendingText; it begins where the one before ends
 }
 
 func newListBuilder(format listFormat, data []byte) *listBuilder {
@@ -82,11 +95,31 @@ func (b *listBuilder) add(text []byte, flags uint32, minDots int) (reason string
 	return ""
 }
 
+// addName notes a canonical name.
 func (b *listBuilder) addName(name []byte, flags uint32) {
-	if at, ok := b.names.entry(hashOf(name), name); ok {
-		b.names.setValue(at, b.names.value(at)|flags)
+	b.pendingText = append(b.pendingText, name...)
+	b.pending = append(b.pending, pendingName{hash: hashOf(name), flags: flags, end: len(b.pendingText)})
+	if len(b.pending) == pendingNames {
+		b.flush()
 	}
-	b.excepts = b.excepts || flags&(listNotExact|listNotBelow) != 0
+}
+
+// flush puts the pending names into the table. The table is larger than the
+// near caches and names come in no order, so that each would wait for memory
+// in turn; asking for all their slots first lets them wait together.
+func (b *listBuilder) flush() {
+	for i := range b.pending {
+		b.touched += b.names.slots[b.names.home(b.pending[i].hash)]
+	}
+	start := 0
+	for _, p := range b.pending {
+		if at, ok := b.names.entry(p.hash, b.pendingText[start:p.end]); ok {
+			b.names.setValue(at, b.names.value(at)|p.flags)
+		}
+		b.excepts = b.excepts || p.flags&(listNotExact|listNotBelow) != 0
+		start = p.end
+	}
+	b.pending, b.pendingText = b.pending[:0], b.pendingText[:0]
 }
 
 // addAddress takes an address or a network. Only the usual ways of writing one
@@ -152,6 +185,7 @@ func (b *listBuilder) plainName(text []byte) (name []byte, dots int, ok bool) {
 
 // finish makes the list.
 func (b *listBuilder) finish() (*List, ListReport) {
+	b.flush()
 	if b.excepts && b.format != listRPZ {
 		b.exceptionsWin()
 	}

@@ -20,6 +20,9 @@ func (f listFormat) String() string {
 	return [...]string{listDomains: "domains", listHosts: "hosts", listAdblock: "adblock", listRPZ: "rpz"}[f]
 }
 
+// spareBytes is what guess adds, since a last line may lack its end.
+const spareBytes = 16
+
 // guess is how many names, with how many bytes, to make room for: near enough
 // for an ordinary list, so that building it takes little more memory than
 // holding it.
@@ -35,7 +38,7 @@ func (f listFormat) guess(lines, size int) (names, nameBytes int) {
 		lines, size = lines/2, size/2
 		overhead = len("* CNAME .\n")
 	}
-	return lines, max(size-lines*overhead, 0)
+	return lines, max(size-lines*overhead, 0) + spareBytes
 }
 
 // recogniseLines is how many lines that say something are looked at to

@@ -8,7 +8,7 @@ import (
 // maxShadowWork bounds the comparisons that the search for unreachable rules
 // makes: with very many rules about the same things it stops looking, since a
 // missing warning is better than a slow check.
-const maxShadowWork = 5_000_000
+const maxShadowWork = 4_000_000
 
 // shadows looks for rules that can never match.
 //
@@ -34,7 +34,7 @@ func (l *linter) shadowed() {
 	s.targets = newTargetCover(joinApps(l.doc, l.catalogue), &s.work)
 	for at, r := range s.rules {
 		overdue := !r.When.Until.IsZero() && !r.When.Until.After(l.now)
-		if !overdue {
+		if !overdue && s.work > 0 {
 			if takers := s.takers(at, r); takers != nil {
 				l.problems.Warnf(r.Position, "%s %q can never match: %s above already %s all of it",
 					r.kind(), r.Name, join(quoted(takers), "and"), plural(len(takers), "takes", "take"))

@@ -67,7 +67,7 @@ func (l *linter) sharedDomain(r *Rule, p *Pattern, names []sharedName) {
 		return
 	}
 	l.problems.Warnf(p.Position, "rule %q would %s %s, which app %s shares with other services%s%s: name what is meant, or use the app",
-		r.Name, r.Action, first.domain.Name, first.app, parenthesis(first.domain.Note), andMore(others))
+		r.Name, verb(r.Action), first.domain.Name, first.app, parenthesis(first.domain.Note), andMore(others))
 }
 
 // sharedPrefix does the same for a destination network.
@@ -75,10 +75,18 @@ func (l *linter) sharedPrefix(r *Rule, n *Network, networks []sharedNetwork) {
 	for _, s := range networks {
 		if n.Prefix.Bits() <= s.network.Prefix.Bits() && n.Prefix.Contains(s.network.Prefix.Addr()) {
 			l.problems.Warnf(n.Position, "rule %q would %s %s, which app %s shares with other services%s: name what is meant, or use the app",
-				r.Name, r.Action, s.network.Prefix, s.app, parenthesis(s.network.Note))
+				r.Name, verb(r.Action), s.network.Prefix, s.app, parenthesis(s.network.Note))
 			return
 		}
 	}
+}
+
+// verb is what a refusing action does to a destination.
+func verb(a Action) string {
+	if a == ActionWarn {
+		return "warn about"
+	}
+	return a.String()
 }
 
 func parenthesis(note string) string {

@@ -179,11 +179,11 @@ func (c *targetCover) includes(w *What, t target) bool {
 		return named(w.Lists, t.list)
 	case t.network.IsValid():
 		return slices.ContainsFunc(w.Networks, func(n Network) bool { return takesPrefix(n.Prefix, t.network) })
-	case t.pattern != nil:
+	case t.pattern == nil:
+		return false // everything is more than any selector
+	default:
 		return slices.ContainsFunc(w.Domains, func(p Pattern) bool { return p.takes(t.pattern) }) ||
 			slices.ContainsFunc(c.owners(t.pattern), func(app string) bool { return c.includesApp(w, app) })
-	default:
-		return false
 	}
 }
 

@@ -127,10 +127,11 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 	events, errors := follow(w)
 	poll := time.NewTicker(r.config.poll)
 	defer poll.Stop()
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	defer timer.Stop()
 	r.refollow(w)
+	// What was edited since it was read, and before it was watched, made no
+	// event.
+	timer := time.NewTimer(r.notice(time.Now()))
+	defer timer.Stop()
 	if r.inForce.listsParsed {
 		r.deps.settle() // here, and not before the first query could be answered
 	}

@@ -17,6 +17,7 @@ func benchTime() time.Time { return time.Date(2020, 4, 1, 12, 0, 0, 0, time.UTC)
 // tenRules is a small, ordinary policy: the memo and what stands around it.
 const tenRules = `
 version: 1
+default: allow
 groups:
   employees: {networks: [10.0.0.0/8]}
   liaison: {users: [priya@corp.example]}
@@ -36,7 +37,7 @@ rules:
 // manyRules is a policy of n rules over n/5 groups, and a list.
 func manyRules(n int) string {
 	var b strings.Builder
-	b.WriteString("version: 1\nlists: {big: {file: big.txt}}\ngroups:\n")
+	b.WriteString("version: 1\ndefault: allow\nlists: {big: {file: big.txt}}\ngroups:\n")
 	groups := n / 5
 	for g := range groups {
 		fmt.Fprintf(&b, "  g%d: {networks: [10.%d.%d.0/24]}\n", g, g/256%256, g%256)
@@ -137,7 +138,7 @@ func benchColdNames(b *testing.B, program *policy.Program) {
 
 func BenchmarkSubject(b *testing.B) {
 	var text strings.Builder
-	text.WriteString("version: 1\ngroups:\n")
+	text.WriteString("version: 1\ndefault: allow\ngroups:\n")
 	for g := range 1000 {
 		fmt.Fprintf(&text, "  g%d:\n    networks: [", g)
 		for n := range 100 {
@@ -218,7 +219,7 @@ func BenchmarkCompile(b *testing.B) {
 // fleet is 10,000 rules over 2,000 groups with 100,000 users.
 func fleet() string {
 	var b strings.Builder
-	b.WriteString("version: 1\ngroups:\n")
+	b.WriteString("version: 1\ndefault: allow\ngroups:\n")
 	for g := range 2000 {
 		fmt.Fprintf(&b, "  g%d: {users: [", g)
 		for u := range 50 {

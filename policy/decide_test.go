@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,9 +87,12 @@ func compileFiles(t testing.TB, files []policy.File, data map[string][]byte) *po
 	return program
 }
 
+// parsedCatalogue is parsed once: some tests compile hundreds of policies.
+var parsedCatalogue = sync.OnceValues(catalogue.Apps)
+
 func catalogueApps(t testing.TB) []policy.App {
 	t.Helper()
-	apps, err := catalogue.Apps()
+	apps, err := parsedCatalogue()
 	if err != nil {
 		t.Fatal(err)
 	}

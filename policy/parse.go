@@ -100,13 +100,16 @@ func (p *parser) section(read func(strictyaml.Value)) func(strictyaml.Value) {
 	}
 }
 
-// missing reports settings that no file gives.
+// missing reports settings that no file gives. Without a default the policy
+// allows what it does not name: it is a list of what is not approved, and one
+// forgotten line must not take a company off the network.
 func (p *parser) missing(at Position) {
 	if _, given := p.settings["version"]; !given {
 		p.problems.Errorf(at, `the policy has no version: write "version: 1" at the top`)
 	}
 	if _, given := p.settings["default"]; !given {
-		p.problems.Warnf(at, `the policy does not say what happens to a request that no rule matches: it is blocked; write "default: allow" or "default: block"`)
+		p.doc.Default = ActionAllow
+		p.problems.Warnf(at, `the policy does not say what happens to a request that no rule matches: it is allowed; write "default: allow" or "default: block"`)
 	}
 }
 

@@ -16,18 +16,26 @@ import (
 // that the tables can be held against a plain reading of the document.
 func randomPolicy(rng *rand.Rand) string {
 	var b strings.Builder
-	b.WriteString("version: 1\ntimezone: Europe/Berlin\ngroups:\n")
+	b.WriteString("version: 1\ntimezone: Europe/Berlin\nlists: {one: {file: one}, two: {file: two}, three: {file: three}}\ngroups:\n")
 	for g := range 6 {
 		fmt.Fprintf(&b, "  g%d: {networks: [10.%d.0.0/%d], users: [u%d]}\n", g, g*16, 12+rng.IntN(4), g)
 	}
 	b.WriteString("  nest: {groups: [g0, g1]}\nrules:\n")
-	for r := range 30 {
-		fmt.Fprintf(&b, "  - name: r%d\n    action: %s\n", r, pick(rng, "block", "allow", "warn", "monitor"))
+	// Often more than 64 rules: sets then have several words, and most rules
+	// must not match, or the first word would decide everything.
+	quiet := []string{"monitor"}
+	for r := range 20 + rng.IntN(150) {
+		actions := []string{"block", "allow", "warn", "monitor"}
+		if rng.IntN(3) > 0 {
+			actions = quiet
+		}
+		fmt.Fprintf(&b, "  - name: r%d\n    action: %s\n", r, pick(rng, actions...))
 		fmt.Fprintf(&b, "    who: {%s}\n", pick(rng, "groups: [g1]", "groups: [nest]", "users: [u2, u3]", "networks: [10.32.0.0/16]",
 			"groups: [unidentified]", "groups: [g0, g2], except: {users: [u1]}", "except: {groups: [g3]}"))
-		fmt.Fprintf(&b, "    what: {%s}\n", pick(rng, "apps: [zoom]", "apps: [webex, msteams]", "categories: [bypass]", "domains: [a.example]",
+		fmt.Fprintf(&b, "    what: {%s}\n", pick(rng, fmt.Sprintf("domains: [r%d.example]", r), "apps: [zoom]", "apps: [webex, msteams]", "categories: [bypass]", "domains: [a.example]",
 			"domains: [\"=b.example\", \"*.c.example\"]", "networks: [3.7.0.0/16]", "categories: [conferencing], except: {apps: [zoom]}",
-			"domains: [a.example], ports: [443]", "domains: [example], except: {domains: [x.a.example]}"))
+			"domains: [a.example], ports: [443]", "domains: [example], except: {domains: [x.a.example]}",
+			"lists: [one]", "lists: [two, three]", "domains: [test], except: {lists: [one]}", `domains: ["/^[xyz]\\./"]`))
 		if rng.IntN(3) == 0 {
 			fmt.Fprintf(&b, "    when: {%s}\n", pick(rng, "from: 2020-03-28", "until: 2020-03-28", "hours: [\"Mon-Fri 09:00-17:00\"]", "hours: [\"22:00-06:00\"]"))
 		}
@@ -42,10 +50,24 @@ func randomPolicy(rng *rand.Rand) string {
 	return b.String()
 }
 
+// propertyLists are the lists that random policies name.
+func propertyLists() map[string][]byte {
+	return map[string][]byte{
+		"one":   []byte("plain.test\n198.51.100.0/24\n"),
+		"two":   []byte("||c.example^\n@@||z.c.example^\n||y.b.example^\n"),
+		"three": []byte("=a.example\n*.webex.com\nr70.example\n"),
+	}
+}
+
+func compileRandom(t *testing.T, text string) *policy.Program {
+	t.Helper()
+	return compileFiles(t, []policy.File{{Name: "policy.yaml", Data: []byte(text)}}, propertyLists())
+}
+
 func pick(rng *rand.Rand, from ...string) string { return from[rng.IntN(len(from))] }
 
 var propertyHosts = []string{"zoom.us", "us04web.zoom.us", "webex.com", "teams.microsoft.com", "ocsp.digicert.com", "dns.google",
-	"a.example", "x.a.example", "b.example", "y.b.example", "c.example", "z.c.example", "plain.test", "3.7.35.1", "198.51.100.1", "meet.jit.si"}
+	"a.example", "x.a.example", "b.example", "y.b.example", "c.example", "z.c.example", "plain.test", "3.7.35.1", "198.51.100.1", "meet.jit.si", "eu.webex.com", "r70.example", "r130.example"}
 
 func randomRequest(rng *rand.Rand, p *policy.Program) policy.Request {
 	id := policy.Identity{Addr: netip.AddrFrom4([4]byte{10, byte(rng.IntN(128)), byte(rng.IntN(4)), 7})}
@@ -84,7 +106,7 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for range 40 {
 		text := randomPolicy(rng)
-		program := compileText(t, text, nil)
+		program := compileRandom(t, text)
 		for range 250 {
 			r := randomRequest(rng, program)
 			verdict := program.Decide(&r)
@@ -109,7 +131,7 @@ func TestDoorsAgree(t *testing.T) {
 				kept = append(kept, strings.Replace(line, ", ports: [443]", "", 1))
 			}
 		}
-		program := compileText(t, strings.Join(kept, ""), nil)
+		program := compileRandom(t, strings.Join(kept, ""))
 		for range 250 {
 			r := randomRequest(rng, program)
 			r.Door = policy.DoorDNS
@@ -130,7 +152,7 @@ func describeAll(v *policy.Verdict) string { return fmt.Sprint(describe(v)) }
 func TestEdgeIsNeverLate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for range 20 {
-		program := compileText(t, randomPolicy(rng), nil)
+		program := compileRandom(t, randomPolicy(rng))
 		for range 100 {
 			r := randomRequest(rng, program)
 			now := program.Decide(&r)
@@ -178,7 +200,7 @@ func TestSubjectSurvivesSwap(t *testing.T) {
 
 // TestConcurrentDecisions: epochs and memos are shared by every goroutine.
 func TestConcurrentDecisions(t *testing.T) {
-	program := compileText(t, randomPolicy(rand.New(rand.NewPCG(13, 14))), nil)
+	program := compileRandom(t, randomPolicy(rand.New(rand.NewPCG(13, 14))))
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {

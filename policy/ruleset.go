@@ -55,9 +55,6 @@ func (rs *ruleSet) has(i int) bool {
 	return rs.word(i>>6)>>(i&63)&1 == 1
 }
 
-// isEmpty reports whether the set has no rule.
-func (rs *ruleSet) isEmpty() bool { return rs == nil || len(rs.words) == 0 }
-
 // ruleBits collects a set before it is packed.
 type ruleBits []uint64
 

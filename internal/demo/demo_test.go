@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDemo(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	if code := run(&stdout, &stderr); code != 0 {
+	if code := run(memo, &stdout, &stderr); code != 0 {
 		t.Errorf("exit status %d: %s", code, stderr.String())
 	}
 	table := stdout.String()
@@ -33,6 +33,30 @@ func TestDemo(t *testing.T) {
 	}
 	if strings.Contains(table, "\x1b") {
 		t.Error("the table has control sequences")
+	}
+}
+
+// TestDemoFails plays with a policy that is not the memo's.
+func TestDemoFails(t *testing.T) {
+	for _, c := range []struct{ from, to, want string }{
+		{"apps: [msteams, webex]", "apps: [webex]", "WRONG: should be open by approved"},
+		{"users: [priya@corp.example]", "users: [alex@corp.example]", "WRONG: should be open by nasa-review"},
+		{"version: 1", "version: 2", "0 of 0"},
+	} {
+		policy := bytes.Replace(memo, []byte(c.from), []byte(c.to), 1)
+		if bytes.Equal(policy, memo) {
+			t.Fatalf("the memo has no %q to change", c.from)
+		}
+		if c.from != "version: 1" {
+			policy = policy[:bytes.Index(policy, []byte("\ntests:"))] // they would keep it from being loaded
+		}
+		var stdout, stderr bytes.Buffer
+		if code := run(policy, &stdout, &stderr); code != 1 || stderr.Len() == 0 {
+			t.Errorf("%s instead of %s: exit status %d, standard error %q, want 1 and why", c.to, c.from, code, stderr.String())
+		}
+		if !strings.Contains(stdout.String(), c.want) {
+			t.Errorf("%s instead of %s: no %q in\n%s", c.to, c.from, c.want, stdout.String())
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"io"
 	"os"
@@ -12,15 +13,18 @@ import (
 // playTimeout bounds the whole demo. It takes a few seconds.
 const playTimeout = time.Minute
 
-func main() { os.Exit(run(os.Stdout, os.Stderr)) }
+//go:embed policy.yaml
+var memo []byte
 
-// run plays the demo and gives the exit status: 0 only when every row is as the
+func main() { os.Exit(run(memo, os.Stdout, os.Stderr)) }
+
+// run plays the demo with a policy and gives the exit status: 0 only when every row is as the
 // memo says.
-func run(stdout, stderr io.Writer) int {
+func run(policy []byte, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(context.Background(), playTimeout)
 	defer cancel()
 	fmt.Fprint(stdout, opening)
-	rows, err := play(ctx)
+	rows, err := play(ctx, policy)
 	wrong, printErr := printTable(stdout, rows)
 	switch {
 	case err != nil:

@@ -12,7 +12,7 @@ const (
 	zoom   = "us04web.zoom.us"
 	teams  = "teams.microsoft.com"
 	vanity = "launch.rockets.example" // an alias of zoom
-	crane  = "zoomlion.com"                  // a maker of cranes
+	crane  = "zoomlion.com"           // a maker of cranes
 )
 
 // The cast. The memo is for both; the liaison has an exception until April 3.
@@ -34,7 +34,7 @@ type row struct {
 
 // play goes through the memo's week and gives a row for each thing that is
 // done. An error means that the play could not go on, not that a row is wrong.
-func play(ctx context.Context) ([]row, error) {
+func play(ctx context.Context, policy []byte) ([]row, error) {
 	zone, err := time.LoadLocation("America/Los_Angeles")
 	if err != nil {
 		return nil, fmt.Errorf("find the memo's time zone: %w", err)
@@ -43,7 +43,7 @@ func play(ctx context.Context) ([]row, error) {
 		return time.Date(2020, month, day, hour, minute, second, 0, zone)
 	}
 	alex, priya := cast()
-	s, err := openStage(ctx, day(time.March, 27, 16, 0, 0), []person{alex, priya},
+	s, err := openStage(ctx, policy, day(time.March, 27, 16, 0, 0), []person{alex, priya},
 		[]string{zoom, teams, crane}, map[string]string{vanity: zoom})
 	if err != nil {
 		return nil, err

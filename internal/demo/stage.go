@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +17,6 @@ import (
 
 	"github.com/sallyport/sallyport/gateway"
 )
-
-//go:embed policy.yaml
-var policyText []byte
 
 // person is somebody on the stage.
 type person struct {
@@ -45,7 +41,7 @@ type stage struct {
 
 // openStage starts everything, on free ports of loopback and in a temporary
 // folder. The caller closes it, unless there is an error.
-func openStage(ctx context.Context, at time.Time, cast []person, names []string, aliases map[string]string) (_ *stage, err error) {
+func openStage(ctx context.Context, policy []byte, at time.Time, cast []person, names []string, aliases map[string]string) (_ *stage, err error) {
 	s := &stage{clock: newClock(at)}
 	defer func() {
 		if err != nil {
@@ -62,14 +58,14 @@ func openStage(ctx context.Context, at time.Time, cast []person, names []string,
 	if s.origin, err = openOrigin(slices.AppendSeq(slices.Clone(names), maps.Keys(aliases))); err != nil {
 		return nil, err
 	}
-	if err = s.startGateway(ctx, cast); err != nil {
+	if err = s.startGateway(ctx, policy, cast); err != nil {
 		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
 	return s, nil
 }
 
-func (s *stage) startGateway(ctx context.Context, cast []person) error {
-	if err := s.writeFiles(cast); err != nil {
+func (s *stage) startGateway(ctx context.Context, policy []byte, cast []person) error {
+	if err := s.writeFiles(policy, cast); err != nil {
 		return err
 	}
 	g, err := gateway.New(s.config(), gateway.Dependencies{Stdout: io.Discard, Now: s.clock.time})
@@ -91,7 +87,7 @@ func (s *stage) startGateway(ctx context.Context, cast []person) error {
 	return nil
 }
 
-func (s *stage) writeFiles(cast []person) error {
+func (s *stage) writeFiles(policy []byte, cast []person) error {
 	var users bytes.Buffer
 	for _, p := range cast {
 		// The cheapest hash will do: these passwords guard nothing.
@@ -102,7 +98,7 @@ func (s *stage) writeFiles(cast []person) error {
 		fmt.Fprintf(&users, "%s:%s\n", p.user, hash)
 	}
 	return errors.Join(
-		os.WriteFile(s.path("policy.yaml"), policyText, 0o600),
+		os.WriteFile(s.path("policy.yaml"), policy, 0o600),
 		os.WriteFile(s.path("users.htpasswd"), users.Bytes(), 0o600),
 	)
 }

@@ -152,6 +152,7 @@ func TestParseListRefuses(t *testing.T) {
 		"UTF-16":      {"\xff\xfee\x00x\x00", "NUL"},
 		"gzip":        {"\x1f\x8b\x08rest", "unpack"},
 		"no names":    {"one label\n" + long + ".example\n", "1 times more than one word, 1 times neither a name nor an address"},
+		"two reasons": {"a b\nc d\nlabel\n", ": 2 times more than one word, 1 times a single label"},
 		"one label":   {"Error\n", "a single label"},
 		"only allows": {"@@||good.example^\n", "nothing that can be matched"},
 		"covered":     {"||a.good.example^\n@@||good.example^\n", "nothing that can be matched"},

@@ -153,6 +153,9 @@ func (z *zoneReader) split(text []byte) [][]byte {
 		default:
 			start := i
 			for i < len(text) && !isBlank(text[i]) && !isZonePunctuation(text[i]) {
+				if text[i] == '\\' && i+1 < len(text) {
+					i++ // whatever follows is part of the name
+				}
 				i++
 			}
 			z.fields[n] = text[start:i]
@@ -287,9 +290,6 @@ func (z *zoneReader) trigger(trigger []byte, excepted bool) (reason string) {
 	}
 	if trigger[0] == '*' {
 		return z.readWildcard(trigger, below)
-	}
-	if isAbsolute(trigger) {
-		return skipRecord
 	}
 	if name, _, ok := z.plainName(trigger); ok {
 		z.addName(name, exact)

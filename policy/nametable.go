@@ -16,10 +16,12 @@ import (
 // once a label. A presence filter of one byte a name answers nearly all of
 // those from cache, without touching the table.
 //
+// The arena must stay under 4 GiB, which maxListData sees to for lists.
+//
 // Fill it with insert or entry, then call trim. From then on it is immutable
 // and safe for concurrent use.
 type nameTable struct {
-	filter []uint64 // one word a name's hash picks, filterBits bits in it
+	filter []uint64 // a hash picks a word, and three bits of it
 	slots  []uint64 // tag<<32 | offset of the record in the arena; 0 is free
 	arena  []byte   // records: value (4 bytes), length (1 or 2), name
 	count  int

@@ -197,6 +197,14 @@ func TestScheduleBounds(t *testing.T) {
 	}
 }
 
+// TestScheduleWithoutZone: hours count in UTC then.
+func TestScheduleWithoutZone(t *testing.T) {
+	w := &When{Hours: []Hours{hours(t, everyDay+" 09:00-10:00")}}
+	if edge := w.nextEdge(unixOf(t, "2020-03-28T08:00:00Z")); edge != unixOf(t, "2020-03-28T09:00:00Z") {
+		t.Errorf("the first edge is %s", time.Unix(edge, 0).UTC())
+	}
+}
+
 // TestScheduleFractions: instants inside a second count from the next one.
 func TestScheduleFractions(t *testing.T) {
 	w := &When{From: time.Unix(100, 1), Until: time.Unix(200, 1)}

@@ -9,8 +9,6 @@ import (
 	"testing"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // curlRefusedHTTPS is the memo at the proxy door, as a browser meets it.
 func (tn town) curlRefusedHTTPS(t *testing.T) {
 	for _, name := range []string{"us04web.zoom.us", "zoom.us", "no-such-host.zoom.us"} {
@@ -80,7 +78,7 @@ func (tn town) curlRefusedHTTP(t *testing.T) {
 		if got := f.head.Get("Content-Type"); !strings.HasPrefix(got, c.kind) {
 			t.Errorf("Accept %q: Content-Type %q, want %s", c.accept, got, c.kind)
 		}
-		if got, want := f.head.Get("Content-Length"), itoa(len(f.body)); got != want {
+		if got, want := f.head.Get("Content-Length"), strconv.Itoa(len(f.body)); got != want {
 			t.Errorf("Accept %q: Content-Length %s, and %s bytes came", c.accept, got, want)
 		}
 		id := f.head.Get("X-Sallyport-Decision")

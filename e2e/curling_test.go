@@ -6,6 +6,7 @@ import (
 	"net/textproto"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -32,7 +33,7 @@ func (tn town) through(t *testing.T, url string, args ...string) fetched {
 func (tn town) direct(t *testing.T, url string, args ...string) fetched {
 	t.Helper()
 	return tn.curl(t, append([]string{
-		"--resolve", "*:" + itoa(tn.origin.http) + ":127.0.0.1", "--resolve", "*:" + itoa(tn.origin.https) + ":127.0.0.1", url,
+		"--resolve", "*:" + strconv.Itoa(tn.origin.http) + ":127.0.0.1", "--resolve", "*:" + strconv.Itoa(tn.origin.https) + ":127.0.0.1", url,
 	}, args...)...)
 }
 

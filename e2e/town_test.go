@@ -18,6 +18,9 @@ type town struct {
 
 // TestRealClients puts the gateway between real clients and real servers.
 func TestRealClients(t *testing.T) {
+	for _, server := range []string{"unbound", "nginx"} {
+		need(t, server)
+	}
 	sallyport(t) // built before anything is started
 	upstream, site := startUnbound(t), startNginx(t)
 	memo := town{gateway: startGateway(t, setting{Upstream: upstream}, readFile(t, "testdata/policy.yaml")), upstream: upstream, origin: site}

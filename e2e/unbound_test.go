@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"errors"
-	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -47,61 +45,4 @@ func answersSoon(t *testing.T, c *child, port int) bool {
 		return err
 	})
 	return !ended
-}
-
-// ask sends one query over UDP. The dig tests look at answers closely; this is
-// for probes and for load.
-func ask(server, name string, kind dnsmessage.Type, within time.Duration) (*dnsmessage.Message, error) {
-	conn, err := net.Dial("udp", server)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
-		return nil, err
-	}
-	return askOn(conn, 0x5a17, name, kind)
-}
-
-func askOn(conn net.Conn, id uint16, name string, kind dnsmessage.Type) (*dnsmessage.Message, error) {
-	query := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}},
-	}
-	packed, err := query.Pack()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Write(packed); err != nil {
-		return nil, err
-	}
-	buf := make([]byte, 4096)
-	for {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return nil, err
-		}
-		var reply dnsmessage.Message
-		if err := reply.Unpack(buf[:n]); err != nil {
-			return nil, err
-		}
-		if reply.ID == id {
-			return &reply, nil
-		}
-	}
-}
-
-// closed says whether nobody listens at a TCP address any more.
-func closed(addr string) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return nil
-	}
-	conn.Close()
-	return errors.New(addr + " still accepts connections")
-}
-
-func exists(path string) error {
-	_, err := os.Stat(path)
-	return err
 }

@@ -34,6 +34,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.transport = transportWebSocket
 	}
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
+	if claimed, differs := conn.head.claimedHost(r, host); differs {
+		x.request.Claimed = []policy.Host{claimed}
+	}
 	if !x.identified() || !x.decided() || !x.located() {
 		return
 	}
@@ -56,9 +59,8 @@ const transportWebSocket = "websocket"
 const helpText = "this is an HTTP proxy: enter its address in the proxy settings of your system or browser"
 
 // parseURI reads the destination of a plain request, which a proxy gets as a
-// whole URI (RFC 9112 §3.2.2). A Host field that says something else has been
-// dropped by net/http, as that section demands, and the origin is sent the
-// URI's: what is judged is what the origin sees.
+// whole URI (RFC 9112 §3.2.2). The origin is sent that URI's host: what is
+// judged is what the origin sees. What the Host field says is judged besides.
 func parseURI(r *http.Request) (policy.Host, uint16, error) {
 	switch {
 	case !r.URL.IsAbs() || r.URL.Host == "":

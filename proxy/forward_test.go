@@ -53,11 +53,62 @@ func TestForward(t *testing.T) {
 		t.Errorf("credentials of the URI were sent: %q", got)
 	}
 	decisions, ends := d.await(1, 0)
-	if decisions[0].Transport != "http" || decisions[0].Host.Name() != "example.com" || len(decisions[0].Facts) != 1 || len(ends) != 0 {
+	if decisions[0].Transport != "http" || decisions[0].Host.Name() != "example.com" || len(decisions[0].Facts) != 2 || len(ends) != 0 {
 		t.Errorf("decision %+v", decisions[0])
 	}
 	if got := d.metric("sallyport_proxy_requests_total", "http", "202"); got != 1 {
 		t.Errorf("%v requests counted", got)
+	}
+}
+
+// What the Host field says besides the URI is never sent on, and is judged as a
+// claim, on the first and on every later request of a connection.
+func TestHostFieldIsAClaim(t *testing.T) {
+	where := plainOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) })
+	d := open(t, nil)
+	c := d.client()
+	ask := func(host string) (*http.Response, string) {
+		c.send("GET http://" + where.String() + "/ HTTP/1.1\r\nX-Other: 1\r\nHOST:  " + host + "\r\n\r\n")
+		return c.answer(http.MethodGet)
+	}
+	n := 0
+	for range 3 {
+		for _, host := range []string{"zoom.us", "US04WEB.zoom.us:80", "[::ffff:3.7.35.1]:80"} {
+			response, _ := ask(host)
+			n++
+			decisions, _ := d.await(n, 0)
+			if response.StatusCode != http.StatusForbidden || !isZoom(decisions[n-1].Verdict.Fact) || len(decisions[n-1].Facts) != 1 {
+				t.Errorf("%s: %s, %+v", host, response.Status, decisions[n-1])
+			}
+		}
+		for _, host := range []string{where.String(), "innocent.example", "not a host"} {
+			response, body := ask(host)
+			if host == "not a host" {
+				if response.StatusCode != http.StatusBadRequest { // and net/http hangs up
+					t.Errorf("%s: %s", host, response.Status)
+				}
+				c = d.client()
+				continue
+			}
+			n++
+			if response.StatusCode != http.StatusOK || body != where.String() {
+				t.Errorf("%s: %s %q", host, response.Status, body)
+			}
+		}
+	}
+}
+
+// The content of a request is no claim.
+func TestContentIsNoHostField(t *testing.T) {
+	where := plainOrigin(t, func(http.ResponseWriter, *http.Request) {})
+	d := open(t, nil)
+	c := d.client()
+	content := "\r\nHost: zoom.us\r\n\r\n"
+	for range 3 {
+		c.send("POST http://" + where.String() + "/ HTTP/1.1\r\nHost: " + where.String() + "\r\nContent-Length: " + fmt.Sprint(len(content)) + "\r\n\r\n" + content)
+		if response, _ := c.answer(http.MethodPost); response.StatusCode != http.StatusOK {
+			t.Errorf("got %s", response.Status)
+		}
 	}
 }
 
@@ -405,6 +456,44 @@ func TestForwardChallenge(t *testing.T) {
 	c.send(getting(target, "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0"))
 	if response, body := c.answer(http.MethodGet); response.StatusCode != http.StatusOK || body != "in" {
 		t.Errorf("%s %q", response.Status, body)
+	}
+}
+
+// The environment's proxy is for others.
+func TestEnvironmentIsIgnored(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	where := plainOrigin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "direct") })
+	originAt(t, at(where.Port(), "127.0.0.9"), echoing)
+	d := open(t, nil)
+	d.name("example.com", "127.0.0.1") // not loopback by name: the environment would apply
+	if _, body, _ := d.say(getting("http://" + at(where.Port(), "example.com") + "/")); body != "direct" {
+		t.Errorf("got %q", body)
+	}
+	if got := d.tunnel("127.0.0.9:" + fmt.Sprint(where.Port())).echo("x"); got != "x" {
+		t.Errorf("echo %q", got)
+	}
+}
+
+func TestAuthority(t *testing.T) {
+	for _, test := range []struct {
+		host string
+		port uint16
+		want string
+	}{
+		{"example.com", 80, "example.com"},
+		{"example.com", 8080, "example.com:8080"},
+		{"192.0.2.1", 80, "192.0.2.1"},
+		{"2001:db8::1", 80, "[2001:db8::1]"},
+		{"2001:db8::1", 81, "[2001:db8::1]:81"},
+	} {
+		host, err := policy.ParseHost(test.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := authority(host, test.port); got != test.want {
+			t.Errorf("%s %d: %s, want %s", test.host, test.port, got, test.want)
+		}
 	}
 }
 

@@ -54,11 +54,13 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // clientConn is a client's connection. It embeds the TCP connection, so that
-// the kernel's shortcuts stay open, and remembers the end of what was read,
-// which tells whether the client sent more than a request's head.
+// the kernel's shortcuts stay open. It keeps the head of the request that is
+// being read, and remembers the end of what was read, which tells whether the
+// client sent more than that.
 type clientConn struct {
 	*net.TCPConn
 	addr netip.Addr
+	head headKeeper
 	tail atomic.Uint32 // the last four bytes read, the latest in the low byte
 }
 
@@ -66,6 +68,7 @@ type clientConn struct {
 func (c *clientConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
+		c.head.take(p[:n])
 		tail := c.tail.Load()
 		for _, b := range p[max(0, n-4):n] {
 			tail = tail<<8 | uint32(b)
@@ -114,6 +117,9 @@ func (c *crowd) admit() bool {
 // changed follows a connection's life; it is net/http's ConnState hook.
 func (c *crowd) changed(conn net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
+		if client, ok := conn.(*clientConn); ok {
+			client.head.restart() // nobody reads at this moment
+		}
 		return
 	}
 	c.mu.Lock()

@@ -211,7 +211,9 @@ func (p *Pattern) takes(other *Pattern) bool {
 }
 
 // owners are the apps of which every name that the pattern matches is one:
-// within an app the longest name decides, and a shared one is not the app's.
+// within an app the longest name decides, and a shared one is not the app's. That
+// a shared name of an app might lead (by CNAME) to one of its own, which then does
+// not count for it, is left out of account: it is nothing to plan a rule for.
 func (c *targetCover) owners(p *Pattern) []string {
 	if p.Kind == PatternRegexp {
 		return nil

@@ -223,6 +223,19 @@ func TestParseNothing(t *testing.T) {
 	}
 }
 
+// TestParseWithoutDefault: a policy that does not say allows what it does not
+// name; one that says it wrongly is an error and denies.
+func TestParseWithoutDefault(t *testing.T) {
+	doc, problems := policy.Parse([]policy.File{{Name: "p", Data: []byte("version: 1\n")}})
+	if doc.Default != policy.ActionAllow || problems.HasErrors() || len(problems) != 1 {
+		t.Errorf("%s, %v", doc.Default, problems)
+	}
+	doc, problems = policy.Parse([]policy.File{{Name: "p", Data: []byte("version: 1\ndefault: perhaps\n")}})
+	if doc.Default != policy.ActionBlock || !problems.HasErrors() {
+		t.Errorf("%s, %v", doc.Default, problems)
+	}
+}
+
 func TestParseApp(t *testing.T) {
 	app, problems := policy.ParseApp(policy.File{Name: "a.yaml", Data: []byte(`
 id: town-hall

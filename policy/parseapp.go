@@ -100,7 +100,8 @@ func appFields(app *App) map[string]func(strictyaml.Value) {
 		"name":   intoLine(&app.Name),
 		"vendor": intoLine(&app.Vendor),
 		"category": func(v strictyaml.Value) {
-			if category, ok := v.Line(); ok && slug(v, "a category", category) {
+			if category, ok := v.Line(); ok {
+				slug(v, "a category", category)
 				app.Category = category
 			}
 		},

@@ -11,13 +11,11 @@ import (
 // bytes: they become metric labels and header values.
 const maxIdentifier = 64
 
-// identifier reads a name that a policy gives to something of its own.
-func identifier(v strictyaml.Value, noun, name string) bool {
+// identifier checks a name that a policy gives to something of its own.
+func identifier(v strictyaml.Value, noun, name string) {
 	if name == "" || len(name) > maxIdentifier || !isAlphanumeric(name[0]) || strings.ContainsFunc(name, notIdentifier) {
 		v.Errorf("%q cannot be the name of %s: use 1 to %d letters, digits, dots, hyphens and underscores, with a letter or digit first", name, noun, maxIdentifier)
-		return false
 	}
-	return true
 }
 
 func isAlphanumeric(c byte) bool {

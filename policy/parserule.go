@@ -151,8 +151,9 @@ func (p *parser) fitEnd(r *Rule, s said, v strictyaml.Value) {
 func (p *parser) ruleFields(r *Rule) map[string]func(strictyaml.Value) {
 	return map[string]func(strictyaml.Value){
 		"name": func(v strictyaml.Value) {
-			if name, ok := v.Line(); ok && identifier(v, "a rule", name) {
-				r.Name = name
+			if name, ok := v.Line(); ok {
+				identifier(v, "a rule", name)
+				r.Name = name // also a bad one, so that what refers to it is not reported too
 			}
 		},
 		"who":  func(v strictyaml.Value) { r.Who = p.readWho(v, true) },

@@ -403,6 +403,22 @@ func TestDerivedFactsAreJudged(t *testing.T) {
 	}
 }
 
+// A name that leads to a refused one and has no address is refused, and not
+// merely out of reach: the employee is to be told why.
+func TestFactsWithoutAddressAreJudged(t *testing.T) {
+	facts := []policy.Host{policy.HostFromCanonicalName("corp.zoom.us")}
+	for name, failure := range map[string]error{"no address": nil, "an error": errors.New("timed out")} {
+		d := open(t, func(_ *Config, deps *Dependencies) {
+			deps.Resolve = func(context.Context, string) (Resolution, error) { return Resolution{Facts: facts}, failure }
+		})
+		response, _, _ := d.say(connectTo("vanity.corp.example:443"))
+		decisions, _ := d.await(1, 0)
+		if response.StatusCode != http.StatusForbidden || decisions[0].Verdict.Fact != facts[0] {
+			t.Errorf("%s: %s, %+v", name, response.Status, decisions[0])
+		}
+	}
+}
+
 // The address that was checked is dialled, whatever the name says a moment
 // later.
 func TestRebinding(t *testing.T) {

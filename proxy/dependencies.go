@@ -24,7 +24,8 @@ type Dependencies struct {
 	// the client is asked again. Required.
 	Identify func(client netip.Addr, proxyAuthorization string) (policy.Subject, error)
 
-	// Resolve finds the addresses of a canonical name. Required.
+	// Resolve finds the addresses of a canonical name. The facts that it
+	// returns with an error are judged too. Required.
 	Resolve func(ctx context.Context, name string) (Resolution, error)
 
 	// Record takes one decision a request. The Decision must not be changed

@@ -95,6 +95,12 @@ func (x *exchange) located() bool {
 	if !x.request.Host.IsAddr() {
 		resolution, err := x.resolve()
 		if err != nil {
+			// What was found on the way may be reason enough to refuse, and a
+			// refusal tells more than an error.
+			x.request.Derived = resolution.Facts
+			if len(resolution.Facts) > 0 && !x.decided() {
+				return false
+			}
 			x.record()
 			x.unreachable(err)
 			return false
@@ -123,10 +129,10 @@ func (x *exchange) resolve() (Resolution, error) {
 	defer cancel()
 	resolution, err := x.server.dependencies.Resolve(ctx, x.request.Host.Name())
 	if err != nil {
-		return Resolution{}, &resolveError{err}
+		return resolution, &resolveError{err}
 	}
 	if len(resolution.Addrs) == 0 {
-		return Resolution{}, &resolveError{errors.New("the name has no address")}
+		return resolution, &resolveError{errors.New("the name has no address")}
 	}
 	if len(resolution.Addrs) > maxAddresses {
 		resolution.Addrs = resolution.Addrs[:maxAddresses]

@@ -180,8 +180,8 @@ func TestBadConfigurations(t *testing.T) {
 		{"empty key", "policy:", `"policy" has no value`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, problems := parseConfig("f.yaml", []byte(test.yaml))
-			if c != nil {
+			_, problems := parseConfig("f.yaml", []byte(test.yaml))
+			if !problems.HasErrors() {
 				t.Fatal("it was taken")
 			}
 			text := problems.Err().Error()
@@ -194,6 +194,23 @@ func TestBadConfigurations(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckConfig tells the policy's path although the rest is wrong.
+func TestCheckConfig(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sallyport.yaml")
+	writeFile(t, path, "policy: rules\nnope: 1\nproxy: {users: none}\n")
+	policyPath, problems := CheckConfig(path)
+	if policyPath != filepath.Join(dir, "rules") || len(problems) != 2 {
+		t.Errorf("got %q, %v; want the policy, an unknown key, and users that cannot be read", policyPath, problems)
+	}
+	if c, _ := ReadConfig(path); c != nil {
+		t.Error("a configuration with errors was given out")
+	}
+	if policyPath, problems := CheckConfig(filepath.Join(dir, "none")); policyPath != "" || !problems.HasErrors() {
+		t.Errorf("got %q, %v", policyPath, problems)
 	}
 }
 
@@ -228,10 +245,10 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte("proxy: {advertise: '[::ffff:1.2.3.4]:1', deny_networks: [0.0.0.0/0]}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, problems := parseConfig("f.yaml", data)
-		if (c == nil) != problems.HasErrors() {
-			t.Fatalf("config %v, problems %v", c, problems)
+		if c == nil && !problems.HasErrors() {
+			t.Fatal("nothing was read, and nothing is wrong")
 		}
-		if c != nil && (len(c.DNS.Listen) == 0 || len(c.Proxy.Listen) == 0) {
+		if !problems.HasErrors() && (len(c.DNS.Listen) == 0 || len(c.Proxy.Listen) == 0) {
 			t.Fatalf("a door without a listener was taken: %+v", c)
 		}
 	})

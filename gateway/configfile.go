@@ -14,6 +14,34 @@ import (
 // place; the Config is nil where one of them is an error. Warnings are for
 // settings that this version takes but has no use for.
 func ReadConfig(path string) (*Config, policy.Problems) {
+	c, problems := readConfig(path)
+	if problems.HasErrors() {
+		return nil, problems
+	}
+	return c, problems
+}
+
+// CheckConfig says everything that is wrong with sallyport.yaml and with what
+// it names, the policy apart. The policy's path is given as far as it can be
+// told, so that a mistake here does not hide one there; "" otherwise.
+func CheckConfig(path string) (policyPath string, problems policy.Problems) {
+	c, problems := readConfig(path)
+	if c == nil {
+		return "", problems
+	}
+	if c.Proxy.UsersFile != "" {
+		if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
+			problems = append(problems, usersProblem(c, err))
+		}
+	}
+	return c.Policy, problems
+}
+
+func usersProblem(c *Config, err error) policy.Problem {
+	return policy.Problem{Position: policy.Position{File: c.Path}, Message: "proxy.users: " + err.Error()}
+}
+
+func readConfig(path string) (*Config, policy.Problems) {
 	data, _, err := readBounded(path, strictyaml.MaxSize)
 	if err != nil {
 		return nil, policy.Problems{{
@@ -24,7 +52,8 @@ func ReadConfig(path string) (*Config, policy.Problems) {
 	return parseConfig(path, data)
 }
 
-// parseConfig is ReadConfig without the file.
+// parseConfig reads what can be read. The Config is nil where that is nothing,
+// and must not be used to start anything where a problem is an error.
 func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 	var problems strictyaml.Problems
 	root, ok := strictyaml.Read(path, data, &problems)
@@ -37,9 +66,6 @@ func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 	c.Policy = f.resolve(c.Policy)
 	f.read(root)
 	problems.Sort([]string{path})
-	if problems.HasErrors() {
-		return nil, problems
-	}
 	return c, problems
 }
 
@@ -176,20 +202,4 @@ func (f *configFile) resolve(path string) string {
 		return path
 	}
 	return filepath.Join(f.dir, path)
-}
-
-// CheckConfig looks at what a Config names outside of itself and a start would
-// stumble over: that the users can be read.
-func CheckConfig(c *Config) policy.Problems {
-	if c.Proxy.UsersFile == "" {
-		return nil
-	}
-	if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
-		return policy.Problems{usersProblem(c, err)}
-	}
-	return nil
-}
-
-func usersProblem(c *Config, err error) policy.Problem {
-	return policy.Problem{Position: policy.Position{File: c.Path}, Message: "proxy.users: " + err.Error()}
 }

@@ -100,9 +100,18 @@ func (s *policySource) load(now time.Time) *Loaded {
 	}
 	doc, problems := policy.Parse(read.files)
 	loaded.Document, loaded.Problems = doc, problems
-	if doc == nil || problems.HasErrors() {
-		return loaded
+	if doc != nil && !problems.HasErrors() {
+		s.compile(loaded, read, now)
+	} else {
+		loaded.Problems = append(loaded.Problems, policy.Validate(doc, s.catalogue)...)
 	}
+	loaded.Problems.Sort(read.names())
+	return loaded
+}
+
+// compile takes a document that was parsed well to its program.
+func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) {
+	doc := loaded.Document
 	lists := s.lists.load(doc.Lists)
 	loaded.Lists, loaded.listsParsed = lists.states, lists.parsed
 	loaded.files = append(loaded.files, s.lists.paths()...)
@@ -114,7 +123,7 @@ func (s *policySource) load(now time.Time) *Loaded {
 	loaded.Problems = append(loaded.Problems, lists.problems...)
 	if lists.problems.HasErrors() {
 		loaded.Problems = append(loaded.Problems, policy.Validate(doc, s.catalogue)...)
-		return loaded
+		return
 	}
 	program, problems := policy.Compile(doc, policy.Sources{
 		Catalogue: s.catalogue,
@@ -123,12 +132,11 @@ func (s *policySource) load(now time.Time) *Loaded {
 	})
 	loaded.Problems = append(loaded.Problems, problems...)
 	if program == nil || problems.HasErrors() {
-		return loaded
+		return
 	}
 	loaded.Program = program
 	loaded.Problems = append(loaded.Problems, policy.Lint(doc, s.catalogue, now)...)
 	loaded.Failures = program.RunTests(now)
-	return loaded
 }
 
 // changed reports whether the disk looks otherwise than when loaded was read.
@@ -264,6 +272,8 @@ func appendAll(data []byte, r io.Reader) ([]byte, error) {
 }
 
 // digest names every byte that a policy is made of: the files, and the lists.
+// What the files are called does not count, so that a revision is the same
+// wherever the policy is looked at.
 func digest(read *policyRead, lists *loadedLists) string {
 	h := sha256.New()
 	hashFiles(h, read)
@@ -278,6 +288,7 @@ func digest(read *policyRead, lists *loadedLists) string {
 func fingerprint(read *policyRead, lists []string) string {
 	h := sha256.New()
 	hashFiles(h, read)
+	fmt.Fprintf(h, "names %q\n", read.names())
 	if read.err != nil {
 		fmt.Fprintf(h, "error %q\n", read.err)
 	}
@@ -289,7 +300,7 @@ func fingerprint(read *policyRead, lists []string) string {
 
 func hashFiles(h hash.Hash, read *policyRead) {
 	for _, f := range read.files {
-		fmt.Fprintf(h, "file %q %d\n", f.Name, len(f.Data))
+		fmt.Fprintf(h, "file of %d bytes\n", len(f.Data))
 		_, _ = h.Write(f.Data) // a hash never fails to write
 	}
 }

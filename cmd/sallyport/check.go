@@ -63,13 +63,10 @@ func check(from *files) (checkResult, error) {
 			return result, err
 		}
 		result.Config = path
-		config, problems := gateway.ReadConfig(path)
+		named, problems := gateway.CheckConfig(path)
 		result.Problems = append(result.Problems, problems...)
-		if config != nil {
-			result.Problems = append(result.Problems, gateway.CheckConfig(config)...)
-			if result.Policy == "" {
-				result.Policy = config.Policy
-			}
+		if result.Policy == "" {
+			result.Policy = named
 		}
 	}
 	if result.Policy != "" {

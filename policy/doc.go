@@ -3,8 +3,8 @@
 //
 // The package is pure. Bytes and requests go in, verdicts come out; it opens
 // no file and no socket, and it reads no clock: time is part of the request.
-// It imports the standard library, yaml.v3 and the IDNA tables of x/net, and
-// nothing of ours.
+// It imports the standard library, the IDNA tables of x/net, and of ours only
+// strictyaml, which reads YAML with positions.
 //
 // A policy goes through four steps:
 //

@@ -125,6 +125,15 @@ func (g *gateway) refused(name string) error {
 	return err
 }
 
+// answered asks the DNS door for an address and wants the real one.
+func (g *gateway) answered(name string) error {
+	address, err := addressOf(g.dns, name)
+	if err == nil && address != [4]byte{127, 0, 0, 1} {
+		err = fmt.Errorf("%s is answered with %v", name, address)
+	}
+	return err
+}
+
 func exists(path string) error {
 	_, err := os.Stat(path)
 	return err

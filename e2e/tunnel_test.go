@@ -20,6 +20,16 @@ type tunnel struct {
 
 func openTunnel(t *testing.T, g *gateway, host string, port int) *tunnel {
 	t.Helper()
+	tn := tryTunnel(t, g, host, port)
+	if tn == nil {
+		t.Fatalf("CONNECT %s:%d was refused", host, port)
+	}
+	return tn
+}
+
+// tryTunnel gives nil where the gateway refuses.
+func tryTunnel(t *testing.T, g *gateway, host string, port int) *tunnel {
+	t.Helper()
 	conn := dial(t, g.proxy)
 	target := fmt.Sprintf("%s:%d", host, port)
 	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
@@ -29,7 +39,9 @@ func openTunnel(t *testing.T, g *gateway, host string, port int) *tunnel {
 		t.Fatalf("CONNECT %s: %v", target, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		t.Fatalf("CONNECT %s: %s", target, response.Status)
+		response.Body.Close()
+		conn.Close()
+		return nil
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		t.Fatal(err)

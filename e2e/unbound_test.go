@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,8 +11,6 @@ import (
 // startTries is how often a server is started anew because somebody took the
 // port that was free a moment ago.
 const startTries = 5
-
-var errEnded = errors.New("the process has ended")
 
 // startUnbound runs the resolver that stands for the rest of the internet, and
 // gives its port.

@@ -226,6 +226,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 		zap.String("policy", g.config.Policy),
 		zap.String("revision", g.engine.Program().Revision()),
 		zap.Int("rules", len(g.engine.Program().Document().Rules)))
+	if problems := g.state.Load().inForce.Problems; len(problems) > 0 {
+		g.deps.Log.Warn("policy in force has warnings", problemField(problems))
+	}
 	return g.announce()
 }
 

@@ -49,8 +49,9 @@ type listCache struct {
 
 // keptList is one list as it was last read well.
 type keptList struct {
-	stamp   stamp
-	trusted bool // the stamp was old enough when the file was read
+	seen    stamp // how the file looked before it was last looked into
+	stamp   stamp // how it looked when it was last read well
+	trusted bool  // the stamp was old enough when the file was read
 	digest  string
 	list    *policy.List
 	report  policy.ListReport
@@ -85,6 +86,22 @@ func newListCache() *listCache { return &listCache{kept: map[string]*keptList{}}
 // paths lists the files of the last load, in a fixed order.
 func (c *listCache) paths() []string { return slices.Sorted(maps.Keys(c.kept)) }
 
+// seen is how the files of the last load looked then.
+func (c *listCache) seen() []string {
+	return c.stamps(func(path string) stamp { return c.kept[path].seen })
+}
+
+// now is how the same files look now.
+func (c *listCache) now() []string { return c.stamps(stampOf) }
+
+func (c *listCache) stamps(of func(path string) stamp) []string {
+	var all []string
+	for _, path := range c.paths() {
+		all = append(all, fmt.Sprintf("list %q %v", path, of(path)))
+	}
+	return all
+}
+
 // load brings every list of a document, from memory where its file has not
 // changed. Lists that the document no longer names are forgotten.
 func (c *listCache) load(sources []policy.ListSource) *loadedLists {
@@ -96,7 +113,8 @@ func (c *listCache) load(sources []policy.ListSource) *loadedLists {
 		if before != nil && before.list == nil {
 			before = nil // followed, but never read well
 		}
-		kept, err := c.one(path, before, out)
+		seen := stampOf(path)
+		kept, err := c.one(path, seen, before, out)
 		state := ListState{Name: source.Name, File: path}
 		if err != nil {
 			problem := policy.Problem{
@@ -104,7 +122,7 @@ func (c *listCache) load(sources []policy.ListSource) *loadedLists {
 				Message:  fmt.Sprintf("list %q: %s", source.Name, reason(err)),
 			}
 			if before == nil {
-				next[path] = &keptList{stamp: stampOf(path)} // followed, so that its arrival is noticed
+				next[path] = &keptList{seen: seen} // followed, so that its arrival is noticed
 				out.problems = append(out.problems, problem)
 				out.states = append(out.states, state)
 				continue
@@ -115,6 +133,7 @@ func (c *listCache) load(sources []policy.ListSource) *loadedLists {
 			state.Trouble = reason(err)
 			out.problems = append(out.problems, problem)
 		}
+		kept.seen = seen
 		next[path] = kept
 		out.byName[source.Name] = kept.list
 		if kept.stamp.modified.After(out.newest) {
@@ -129,9 +148,8 @@ func (c *listCache) load(sources []policy.ListSource) *loadedLists {
 }
 
 // one brings one list. before is its last good copy, nil where there is none.
-func (c *listCache) one(path string, before *keptList, out *loadedLists) (*keptList, error) {
-	now := stampOf(path)
-	if before != nil && before.trusted && before.stamp == now {
+func (c *listCache) one(path string, seen stamp, before *keptList, out *loadedLists) (*keptList, error) {
+	if before != nil && before.trusted && before.stamp == seen {
 		return before, nil
 	}
 	data, modified, err := readBounded(path, maxListBytes)

@@ -93,7 +93,7 @@ func (s *policySource) load(now time.Time) *Loaded {
 	read := readPolicy(s.path)
 	loaded.newest = read.newest
 	loaded.files = append(loaded.files, read.names()...)
-	loaded.fingerprint = fingerprint(read, s.lists.paths())
+	loaded.fingerprint = fingerprint(read, s.lists.seen())
 	if read.err != nil {
 		loaded.Problems = policy.Problems{{Position: policy.Position{File: s.path}, Message: read.err.Error()}}
 		return loaded
@@ -115,7 +115,7 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	lists := s.lists.load(doc.Lists)
 	loaded.Lists, loaded.listsParsed = lists.states, lists.parsed
 	loaded.files = append(loaded.files, s.lists.paths()...)
-	loaded.fingerprint = fingerprint(read, s.lists.paths())
+	loaded.fingerprint = fingerprint(read, s.lists.seen())
 	if lists.newest.After(loaded.newest) {
 		loaded.newest = lists.newest
 	}
@@ -143,7 +143,7 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 // Policy files are read whole, since a file system without notification may
 // also be one with coarse time stamps; lists are judged by size and time.
 func (s *policySource) changed(loaded *Loaded) bool {
-	return fingerprint(readPolicy(s.path), s.lists.paths()) != loaded.fingerprint
+	return fingerprint(readPolicy(s.path), s.lists.now()) != loaded.fingerprint
 }
 
 // policyRead is a policy's files as they were at one moment.
@@ -292,8 +292,8 @@ func fingerprint(read *policyRead, lists []string) string {
 	if read.err != nil {
 		fmt.Fprintf(h, "error %q\n", read.err)
 	}
-	for _, path := range lists {
-		fmt.Fprintf(h, "list %q %v\n", path, stampOf(path))
+	for _, stamp := range lists {
+		fmt.Fprintln(h, stamp)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -174,13 +174,13 @@ func (p *Program) lookAhead(v *Verdict, r *Request, who *whoSet, e *epoch, base 
 	door := &e.doors[r.Door]
 	limit := min(rule+1, len(p.rules))
 	edge := p.nextEdge(e, who, door, base, base, limit, r, 0)
-	v.NeedsUser = p.userCounts(who, door, base, base, limit, r)
+	v.NeedsUser = p.userCounts(who, door, base, base, limit, r, v.Action)
 	if len(derived) > 0 {
 		var fact match
 		for i := range derived {
 			p.findDerived(&derived[i], &fact, base)
 			edge = p.nextEdge(e, who, door, &fact, base, limit, r, edge)
-			v.NeedsUser = v.NeedsUser || p.userCounts(who, door, &fact, base, limit, r)
+			v.NeedsUser = v.NeedsUser || p.userCounts(who, door, &fact, base, limit, r, v.Action)
 		}
 	}
 	if edge != 0 {
@@ -188,14 +188,23 @@ func (p *Program) lookAhead(v *Verdict, r *Request, who *whoSet, e *epoch, base 
 	}
 }
 
-// userCounts reports whether a rule in force fits the fact and could come to
-// match, or cease to, if the user were known.
-func (p *Program) userCounts(who *whoSet, door *doorRules, fact, base *match, limit int, r *Request) bool {
+// userCounts reports whether a rule in force fits the fact and could change
+// the action if the user were known: the deciding rule could cease to match,
+// or an earlier one, with another action, could come to.
+func (p *Program) userCounts(who *whoSet, door *doorRules, fact, base *match, limit int, r *Request, action Action) bool {
 	if who.userMay == nil {
 		return false
 	}
-	return p.first(who.userMay, door.terminal, fact, base, limit, r) < limit ||
-		p.first(who.userMay, door.monitor, fact, base, limit, r) < limit
+	for from := 0; ; {
+		i := p.firstFrom(from, who.userMay, door.terminal, fact, base, limit, r)
+		if i >= limit {
+			return false
+		}
+		if who.rules.has(i) || p.rules[i].Action != action {
+			return true
+		}
+		from = i + 1
+	}
 }
 
 // nextEdge is the earliest edge of a rule that fits subject and fact, or
@@ -219,7 +228,16 @@ func (p *Program) nextEdge(e *epoch, who *whoSet, door *doorRules, fact, base *m
 // first is the lowest rule below limit that is in subject, in force and in
 // what the fact found, and whose ports fit; limit where there is none.
 func (p *Program) first(subject, force *ruleSet, fact, base *match, limit int, r *Request) int {
-	for set := subject.first() & force.first() & fact.pos &^ (fact.neg | base.neg); set != 0; set &= set - 1 {
+	set := subject.first() & force.first() & fact.pos &^ (fact.neg | base.neg)
+	if set == 0 && limit <= 64 {
+		return limit
+	}
+	return p.lowest(set, subject, force, fact, base, limit, r)
+}
+
+// lowest is first, given word 0 of the intersection.
+func (p *Program) lowest(set uint64, subject, force *ruleSet, fact, base *match, limit int, r *Request) int {
+	for ; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
 		if i >= limit {
 			return limit

@@ -126,8 +126,23 @@ func (ds *destinations) intern(apps, shared []*compiledApp, direct, neg []int32)
 	return d
 }
 
+// addAncestors makes a place for every name above a mentioned one, so that a
+// walk from the right may stop at the first name that is not in the table.
+func addAncestors(places map[string]*place) {
+	for _, name := range sortedKeys(places) {
+		for dot := strings.IndexByte(name, '.'); dot >= 0; dot = strings.IndexByte(name, '.') {
+			name = name[dot+1:]
+			if places[name] != nil {
+				break // and so are those above it, now or when its turn comes
+			}
+			places[name] = &place{}
+		}
+	}
+}
+
 // compileNames builds the table of every name mentioned outside big lists.
 func (ds *destinations) compileNames(places map[string]*place) (*nameTable, []nameNode) {
+	addAncestors(places)
 	table := newNameTable(len(places))
 	nodes := make([]nameNode, 0, len(places))
 	for _, name := range sortedKeys(places) {

@@ -16,17 +16,20 @@ func (p *Program) find(h *Host, m *match) {
 }
 
 // findName walks the labels of a name once, from the right. The deepest node
-// of the policy's own table decides, since it holds what it inherits; a list
-// matches by its deepest entry.
+// of the policy's own table decides, since it holds what it inherits; nothing
+// is below a name that is not in it. A list matches by its deepest entry.
 func (p *Program) findName(name string, m *match) {
-	dest := p.anywhere
+	dest, deeper := p.anywhere, true
 	var hash, listed uint64
 	for end := len(name); end > 0; {
 		start := lastDot(name[:end]) + 1
 		hash = extendHash(hash, name[start:end])
-		if p.names.mayHold(hash) {
-			if at, ok := p.names.find(hash, name[start:]); ok {
+		if deeper {
+			var at uint32
+			if at, deeper = p.names.find(hash, name[start:]); deeper {
 				dest = p.nodes[at].at(start == 0)
+			} else if len(p.lists) == 0 {
+				break
 			}
 		}
 		for i := range p.lists {

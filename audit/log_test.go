@@ -614,7 +614,8 @@ func TestIDsAreDistinct(t *testing.T) {
 	if len(seen) != 3 || !seen[own] {
 		t.Errorf("ids %v, want three with %s among them", seen, own)
 	}
-	if newIDs().prefix == newIDs().prefix {
+	one, other := newIDs(), newIDs()
+	if one.prefix == other.prefix {
 		t.Error("two runs share a prefix")
 	}
 }

@@ -49,8 +49,9 @@ func (s *Server) Resolve(ctx context.Context, name string) (Resolution, error) {
 	defer s.resolving.Done()
 	ctx, cancel := context.WithTimeout(ctx, s.config.QueryTimeout)
 	defer cancel()
-	results := make([]chan found, len(resolveTypes()))
-	for i, qtype := range resolveTypes() {
+	types := resolveTypes()
+	var results [len(types)]chan found
+	for i, qtype := range types {
 		results[i] = make(chan found, 1)
 		s.resolving.Go(func() {
 			e, _, err := s.lookups.lookup(ctx, lookupKey{name: wire, qtype: qtype})

@@ -41,7 +41,8 @@ func TestIdleWatch(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	var g gate
-	if !g.enter() || !g.enter() {
+	first, second := g.enter(), g.enter()
+	if !first || !second {
 		t.Fatal("the gate is shut")
 	}
 	empty := g.close()
@@ -131,7 +132,8 @@ func TestVia(t *testing.T) {
 	if !passedBefore(h, "me") || !passedBefore(h, "you") || passedBefore(h, "m") || passedBefore(http.Header{"Via": {",, 1.1"}}, "me") {
 		t.Error("pseudonyms are not told apart")
 	}
-	if newPseudonym() == newPseudonym() {
+	one, other := newPseudonym(), newPseudonym()
+	if one == other {
 		t.Error("two processes have one name")
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -10,8 +11,8 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// version is set by the linker: -X main.version=v1.2.3.
-var version string
+// Set by the linker: -X main.version=v1.2.3 -X main.commit=0123456789ab.
+var version, commit string
 
 func newVersion(p process) *cobra.Command {
 	var asJSON bool
@@ -36,28 +37,35 @@ func newVersion(p process) *cobra.Command {
 // build says what is running: what the linker was told, or else what the Go
 // command noted while building.
 func build() gateway.Build {
-	b := gateway.Build{Version: version, Commit: "unknown", Go: runtime.Version()}
+	b := gateway.Build{Version: version, Commit: commit, Go: runtime.Version()}
 	info, ok := debug.ReadBuildInfo()
-	if ok && b.Version == "" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	if b.Version == "" && info.Main.Version != "(devel)" {
 		b.Version = info.Main.Version
 	}
-	if b.Version == "" {
-		b.Version = "unknown"
+	if b.Commit == "" {
+		b.Commit = commitOf(info)
 	}
-	if !ok {
-		return b
-	}
-	modified := false
+	return gateway.Build{Version: cmp.Or(b.Version, "unknown"), Commit: cmp.Or(b.Commit, "unknown"), Go: b.Go}
+}
+
+// commitOf is the commit that the Go command saw in the work tree.
+func commitOf(info *debug.BuildInfo) string {
+	revision, modified := "", ""
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			b.Commit = s.Value[:min(len(s.Value), 12)]
+			revision = s.Value[:min(len(s.Value), 12)]
 		case "vcs.modified":
-			modified = s.Value == "true"
+			if s.Value == "true" {
+				modified = "-modified"
+			}
 		}
 	}
-	if modified {
-		b.Commit += "-modified"
+	if revision == "" {
+		return ""
 	}
-	return b
+	return revision + modified
 }

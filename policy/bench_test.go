@@ -244,6 +244,18 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations a decision, want 0", name, n)
 		}
 	}
+	// A tester's question about another year leaves the present alone.
+	scheduled := compileText(t, tenRules+"  - {name: later, what: {domains: [later.example]}, when: {from: 2030-01-01, until: 2031-01-01}, action: block}\n", nil)
+	request := decideRequests(t, scheduled)["blocked"]
+	_ = scheduled.Decide(request)
+	future := *request
+	future.At = time.Date(2030, 6, 1, 0, 0, 0, 0, time.UTC)
+	_ = scheduled.Explain(&future)
+	_ = scheduled.RunTests(future.At)
+	_ = scheduled.NextEdge(future.At)
+	if n := testing.AllocsPerRun(100, func() { _ = scheduled.Decide(request) }); n != 0 {
+		t.Errorf("after an explanation of the future: %v allocations a decision, want 0", n)
+	}
 	addr := netip.MustParseAddr("10.0.7.7")
 	if n := testing.AllocsPerRun(100, func() { _ = program.Subject(policy.Identity{Addr: addr}) }); n != 0 {
 		t.Errorf("subject: %v allocations, want 0", n)

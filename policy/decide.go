@@ -55,7 +55,7 @@ func (m *match) add(e extraRules) {
 // Decide answers a request. It allocates nothing, takes no lock, and gives the
 // same verdict for the same facts and time at every door that can see them.
 func (p *Program) Decide(r *Request) (v Verdict) {
-	p.decide(r, p.epochAt(r.At), &v)
+	p.decide(r, p.keepEpochAt(r.At), &v)
 	return v
 }
 

@@ -21,7 +21,7 @@ type oracle struct {
 // TestTablesAgreeWithPlainReading holds the compiled tables against the oracle.
 func TestTablesAgreeWithPlainReading(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 16))
-	for range 60 {
+	for range 30 {
 		text := randomPolicy(rng)
 		program := compileRandom(t, text)
 		o := &oracle{doc: program.Document(), apps: program.Apps()}

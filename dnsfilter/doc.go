@@ -6,7 +6,7 @@
 //
 //	packet      ingress_udp.go, ingress_tcp.go   sockets, bounds, shedding
 //	question    question.go, name.go, edns.go    header checks on raw bytes, canonical name
-//	handler     handler.go                       who may ask, canary, Decide
+//	handler     handler.go                       who may ask, Decide
 //	  refused:  sinkhole.go                      an answer built from the query's own bytes
 //	  allowed:  lookup.go                        cache.go -> flight.go -> upstream.go, exchange.go
 //	            answer.go                        what of an upstream's answer is kept, and its facts
@@ -35,9 +35,6 @@
 // ask; a client that sent EDNS gets EDE 15 (Blocked) with the rule's reason.
 // No TTL, of a refusal or of an allowed answer, reaches past the verdict's
 // next schedule edge.
-//
-// The canary names by which browsers and phones ask whether they may take
-// their queries elsewhere are refused before any rule is read; see canary.go.
 //
 // # What is not here
 //

@@ -20,7 +20,6 @@ type handler struct {
 	decider  policy.Decider
 	identify func(netip.Addr) policy.Subject
 	record   func(*policy.Decision)
-	canaries canaries
 	sinkhole sinkhole
 	lookups  *lookups
 	metrics  *metrics
@@ -113,9 +112,6 @@ func (h *handler) answer(ctx context.Context, q *question, client netip.Addr, t 
 // entry is nil where the name alone is refused, and where err is set.
 func (h *handler) decide(ctx context.Context, q *question, r *policy.Request) (policy.Verdict, *entry, outcome, error) {
 	first := h.decider.Decide(r)
-	if isCanary(r.Host.Name()) {
-		return h.canaries.overrule(first, r.Host), nil, outcomeBlocked, nil
-	}
 	if first.Action.Refuses() {
 		return first, nil, outcomeBlocked, nil
 	}

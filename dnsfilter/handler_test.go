@@ -291,27 +291,6 @@ func TestCacheKnowsNoPolicy(t *testing.T) {
 	}
 }
 
-func TestCanariesComeBeforeEveryRule(t *testing.T) {
-	up := newZone(t, "use-application-dns.net. 60 IN A 192.0.2.1")
-	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.Answer = policy.AnswerNull }, up)
-	for _, name := range []string{"use-application-dns.net", "mask.icloud.com", "MASK-H2.icloud.com"} {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS} {
-			reply := o.ask(query(name, qtype))
-			if reply.Rcode != dns.RcodeNameError || len(reply.Ns) != 1 {
-				t.Errorf("%s %s: %v", name, typeName(qtype), reply)
-			}
-			d := o.lastDecision()
-			if d.Verdict.RuleName() != "canary" || d.Verdict.Action != policy.ActionBlock || d.Verdict.Revision != "r1" {
-				t.Errorf("recorded %+v", d.Verdict)
-			}
-		}
-	}
-	o.ask(query("www.icloud.com", dns.TypeA))
-	if d := o.lastDecision(); d.Verdict.RuleName() == "canary" {
-		t.Error("a neighbour of a canary was refused")
-	}
-}
-
 func TestStrangersAreRefused(t *testing.T) {
 	for name, clients := range map[string][]netip.Prefix{
 		"nobody": nil,

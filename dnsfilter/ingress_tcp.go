@@ -20,10 +20,11 @@ type tcpIngress struct {
 	known    func(netip.Addr) bool // may the client ask at all?
 	shed     func(reason string)
 
-	mu      sync.Mutex
-	conns   map[net.Conn]netip.Addr
-	clients map[netip.Addr]int
-	stopped bool
+	mu        sync.Mutex
+	conns     map[net.Conn]netip.Addr
+	clients   map[netip.Addr]int
+	strangers int // connections of clients that may not ask
+	stopped   bool
 }
 
 type tcpLimits struct {
@@ -31,6 +32,10 @@ type tcpLimits struct {
 	each  int           // of those, by one client
 	idle  time.Duration // for one query to arrive whole, and for one reply to leave
 }
+
+// strangers is how many connections clients that may not ask hold together: a
+// few, so that they can be told, and never those of everybody else.
+func (l tcpLimits) strangers() int { return max(l.conns/16, 1) }
 
 // pipelined is how many queries of one connection are under way at a time. The
 // next is not read before one of them is answered.
@@ -148,12 +153,18 @@ func (in *tcpIngress) admit(conn net.Conn, client netip.Addr) bool {
 	case len(in.conns) >= in.limits.conns:
 		in.shed(shedConnections)
 		return false
+	case !in.known(client) && in.strangers >= in.limits.strangers():
+		in.shed(shedConnections)
+		return false
 	case in.clients[client] >= in.limits.each:
 		in.shed(shedClientConnections)
 		return false
 	}
 	in.conns[conn] = client
 	in.clients[client]++
+	if !in.known(client) {
+		in.strangers++
+	}
 	return true
 }
 
@@ -163,6 +174,9 @@ func (in *tcpIngress) release(conn net.Conn) {
 	defer in.mu.Unlock()
 	client := in.conns[conn]
 	delete(in.conns, conn)
+	if !in.known(client) {
+		in.strangers--
+	}
 	if in.clients[client]--; in.clients[client] <= 0 {
 		delete(in.clients, client)
 	}

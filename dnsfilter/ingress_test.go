@@ -322,6 +322,37 @@ func TestStrangersHoldNoConnection(t *testing.T) {
 	awaitEnd(t, conn)
 }
 
+// Clients that may not ask cannot keep those out that may.
+func TestStrangersDoNotFillTheDoor(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), func(c *Config) {
+		c.MaxTCPConns = 32 // 8 a client, 2 for strangers
+		c.Clients = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+		c.TCPIdleTimeout = time.Hour
+	})
+	var silent []net.Conn
+	for i := range 40 {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
+		conn, err := dialer.Dial("tcp", o.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		silent = append(silent, conn)
+	}
+	conn := dialDoor(t, o)
+	conn.Write(frame(rawQuery(nil)))
+	readFrame(t, conn)
+	held := 0
+	for _, client := range tcpOf(o).snapshot() {
+		if client != netip.MustParseAddr("127.0.0.1") {
+			held++
+		}
+	}
+	if held > 2 {
+		t.Errorf("strangers hold %d of %d connections", held, len(silent))
+	}
+}
+
 func TestShutdownEndsIdleConnections(t *testing.T) {
 	o := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.TCPIdleTimeout = time.Hour })
 	conn := dialDoor(t, o)

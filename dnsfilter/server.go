@@ -59,7 +59,6 @@ func New(c Config, d Dependencies) (*Server, error) {
 		decider:  d.Decider,
 		identify: d.Identify,
 		record:   d.Record,
-		canaries: newCanaries(),
 		sinkhole: sinkhole{mode: c.Answer, ttl: c.TTL, page: unmapped(c.PageAddrs)},
 		lookups:  l,
 		metrics:  m,

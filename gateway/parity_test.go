@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func newTriples(t *testing.T, seed uint64) *triples {
 	}}
 	for _, app := range apps {
 		for _, d := range app.Domains {
-			if d.Name != "" && !isCanary(d.Name) {
+			if d.Name != "" {
 				g.names = append(g.names, d.Name)
 			}
 		}
@@ -90,12 +91,6 @@ func newTriples(t *testing.T, seed uint64) *triples {
 		g.edges = append(g.edges, at)
 	}
 	return g
-}
-
-// isCanary reports whether the DNS door refuses a name by itself, before any
-// rule: browsers ask for these names to learn whether they may go round it.
-func isCanary(name string) bool {
-	return name == "use-application-dns.net" || name == "mask.icloud.com" || name == "mask-h2.icloud.com"
 }
 
 func (g *triples) next() triple {
@@ -192,6 +187,9 @@ func TestParityOfTheDoors(t *testing.T) {
 func dnsDoor(t *testing.T, g *running, q triple) (refused bool) {
 	t.Helper()
 	addrs, _, err := queryFrom(g.addr("dns udp"), q.client.String(), q.name)
+	if err != nil && strings.Contains(err.Error(), "NameError") {
+		return true // a canary: the stub knows every name
+	}
 	if err != nil || len(addrs) != 1 {
 		t.Fatalf("%v: %v, %v", q, addrs, err)
 	}

@@ -23,6 +23,7 @@ func Compile(doc *Document, s Sources) (*Program, Problems) {
 		revision: s.Revision,
 		document: doc,
 		rules:    slices.Concat(doc.Exceptions, doc.Rules),
+		canary:   canaryRule(),
 		fallback: Rule{Name: DefaultRule, Action: doc.Default, ReportOnly: doc.ReportOnly},
 	}
 	p.apps = joinApps(doc, s.Catalogue)

@@ -32,8 +32,15 @@ func (p *Program) decide(r *Request, e *epoch, v *Verdict) (about Host) {
 }
 
 // judge decides about one host together with what derives from it: the
-// earliest rule that matches any of these facts.
+// earliest rule that matches any of these facts. A host that is refused by
+// itself stays refused: its owner chooses where it leads, and must not be able
+// to talk it out of a ban by adding a record that some rule allows.
 func (p *Program) judge(r *Request, who *whoSet, e *epoch, host *Host, derived []Host, v *Verdict) {
+	if isCanary(host.name) {
+		v.Rule, v.Action, v.Fact = &p.canary, p.canary.Action, *host
+		v.Group = p.firstGroup(who, v.Rule)
+		return
+	}
 	door := &e.doors[r.Door]
 	var base match
 	p.find(host, &base)
@@ -45,12 +52,16 @@ func (p *Program) judge(r *Request, who *whoSet, e *epoch, host *Host, derived [
 		found.monitor = p.first(who.rules, door.monitor, &base, &base, found.rule, r)
 		found.monitorApp = appOf(found.monitor, &base)
 	}
+	alone := found.rule
+	if p.ruleAt(alone).Action.Refuses() {
+		derived = nil
+	}
 	if len(derived) > 0 {
 		p.judgeDerived(r, who, door, &base, derived, &found)
 	}
 	p.fill(v, who, &found)
 	if who.userMay != nil || door.scheduled != nil {
-		p.lookAhead(v, r, who, e, &base, derived, found.rule)
+		p.lookAhead(v, r, who, e, &base, alone, derived, found.rule)
 	}
 }
 

@@ -94,6 +94,12 @@ func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step 
 	if !claim.IsZero() {
 		host, derived = claim, nil
 	}
+	if decided == &p.canary {
+		return []Step{{Rule: RuleCanary, Matched: true, Because: host.String() + " asks whether queries may go past this resolver", Action: decided.Action.String()}}
+	}
+	if alone := p.decidedAlone(r, e, host); alone.Refuses() {
+		derived = nil // as in judge
+	}
 	t := &tracer{p: p, r: r, e: e, who: p.whoOf(&r.Subject)}
 	p.find(&host, &t.base)
 	t.facts = append(t.facts, t.base)
@@ -112,6 +118,15 @@ func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step 
 		}
 	}
 	return append(steps, Step{Rule: DefaultRule, Matched: true, Because: "no rule matched", Action: decided.Action.String()})
+}
+
+// decidedAlone is the action that the terminal rules have for a host without
+// what derives from it.
+func (p *Program) decidedAlone(r *Request, e *epoch, host Host) Action {
+	var base match
+	p.find(&host, &base)
+	rule := p.first(p.whoOf(&r.Subject).rules, e.doors[r.Door].terminal, &base, &base, len(p.rules), r)
+	return p.ruleAt(rule).Action
 }
 
 // step asks in the order of the language: who, what, when, doors, ports.

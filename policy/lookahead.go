@@ -3,12 +3,14 @@ package policy
 import "time"
 
 // lookAhead finds what could change the verdict: a user name, and a schedule.
-// Only rules up to the deciding one matter, since later ones are not read.
-func (p *Program) lookAhead(v *Verdict, r *Request, who *whoSet, e *epoch, base *match, derived []Host, rule int) {
+// Only rules up to the deciding one matter, since later ones are not read: up
+// to alone for the base, whose own verdict says whether derived facts count.
+func (p *Program) lookAhead(v *Verdict, r *Request, who *whoSet, e *epoch, base *match, alone int, derived []Host, rule int) {
 	door := &e.doors[r.Door]
-	limit := min(rule+1, len(p.rules))
+	limit := min(alone+1, len(p.rules))
 	edge := p.nextEdge(e, who, door, base, base, limit, r, 0)
 	v.NeedsUser = p.userCounts(who, door, base, base, limit, r, v.Action)
+	limit = min(rule+1, len(p.rules))
 	if len(derived) > 0 {
 		var fact match
 		for i := range derived {

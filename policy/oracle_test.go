@@ -50,11 +50,26 @@ func (o *oracle) decide(r *policy.Request) (policy.Action, string) {
 }
 
 func (o *oracle) judge(r *policy.Request, base policy.Host, derived []policy.Host) (policy.Action, string) {
+	// What is refused by itself stays refused; otherwise the earliest rule that
+	// matches the host or anything that it leads to decides.
+	var derivedRule *policy.Rule
 	for _, rule := range slices.Concat(o.doc.Exceptions, o.doc.Rules) {
 		terminal := rule.Action != policy.ActionMonitor && (rule.Action == policy.ActionAllow || !rule.ReportOnly)
-		if terminal && o.matches(r, &rule, base, derived) {
+		if !terminal {
+			continue
+		}
+		if o.matches(r, &rule, base, nil) {
+			if derivedRule != nil && rule.Action == policy.ActionAllow {
+				return derivedRule.Action, derivedRule.Name
+			}
 			return rule.Action, rule.Name
 		}
+		if derivedRule == nil && o.matches(r, &rule, base, derived) {
+			derivedRule = &rule
+		}
+	}
+	if derivedRule != nil && o.doc.Default == policy.ActionAllow {
+		return derivedRule.Action, derivedRule.Name
 	}
 	return o.doc.Default, policy.DefaultRule
 }

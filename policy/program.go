@@ -13,6 +13,7 @@ type Program struct {
 	document *Document
 	apps     []*App
 	rules    []Rule // exceptions first, then rules; the default is not among them
+	canary   Rule   // before all of them
 	fallback Rule   // the default
 
 	// Destinations.

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // checkRule checks one rule or exception by itself, and its name against those
 // above it.
 func (v *validator) checkRule(r *Rule) {
@@ -23,6 +25,10 @@ func (v *validator) checkRuleName(r *Rule) {
 	}
 	if r.Name == DefaultRule {
 		v.problems.Errorf(r.Position, "a rule cannot be called %q: that name stands for what happens where no rule matches", DefaultRule)
+		return
+	}
+	if slices.Contains(reservedRuleNames(), r.Name) {
+		v.problems.Errorf(r.Position, "a rule cannot be called %q: that name stands for a rule of the gateway's own in logs and metrics", r.Name)
 		return
 	}
 	if first, twice := v.rules[r.Name]; twice {

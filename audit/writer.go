@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	blockSize   = 64 << 10               // bytes gathered before a write
-	restTime    = 10 * time.Millisecond  // for entries to gather in
-	retryTime   = 250 * time.Millisecond // between attempts to write
-	complainMin = time.Minute            // between complaints about the file
-	closeGrace  = 2 * time.Second        // for a failing file, once the log is closed
+	blockSize       = 64 << 10               // bytes gathered before a write
+	restTime        = 10 * time.Millisecond  // for entries to gather in
+	retryTime       = 250 * time.Millisecond // between attempts to write
+	complainMin     = time.Minute            // between complaints about the file
+	complainAnewMin = 5 * time.Second        // the same, when it was well in between
+	closeGrace      = 2 * time.Second        // for a failing file, once the log is closed
 )
 
 // writer is the goroutine that takes entries from the queue, encodes them and
@@ -173,7 +174,11 @@ func (w *writer) attempt() error {
 func (w *writer) complain(err error) {
 	w.metrics.errors.Inc()
 	now := time.Now()
-	if !w.complained.IsZero() && now.Sub(w.complained) < complainMin {
+	pause := complainMin
+	if !w.complaint {
+		pause = complainAnewMin // it was said that all is well again
+	}
+	if !w.complained.IsZero() && now.Sub(w.complained) < pause {
 		return
 	}
 	w.complained, w.complaint = now, true

@@ -23,9 +23,10 @@
 //
 // DNS carries no credentials, so a rule for a user could never hold at the DNS
 // door. When Config.Remember is set, a user who signs in at the proxy from an
-// address is taken to be the client at that address, at both doors, until the
+// address is taken to be the client at that address, at the DNS door, until the
 // time has passed since the last request with credentials, until somebody else
-// signs in from there, or until the user leaves the htpasswd file.
+// signs in from there, or until the user leaves the htpasswd file. At the proxy
+// door, where a client can be asked, only its own credentials count.
 //
 // That is an inference, and it is wrong wherever several people share one
 // address: behind NAT, on a terminal server, or behind another proxy. There

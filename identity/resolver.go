@@ -107,21 +107,22 @@ func (r *Resolver) ByAddr(addr netip.Addr) policy.Subject {
 
 // ByCredentials is the client at an address that showed these credentials: the
 // value of a Proxy-Authorization header (RFC 9110 §11.7.2). Without
-// credentials, or when no users are in force, it is ByAddr. The error wraps
+// credentials, or when no users are in force, it is the address alone: a user
+// remembered there is for the DNS door, where nobody can be asked. The error wraps
 // [ErrCredentials], or is [ErrBusy] when too many passwords are being checked;
 // with either the subject is an unknown client and must not be let in on the
 // strength of its address. It may block for a bcrypt computation and the wait
 // for one, 5 s at most plus the computation.
 func (r *Resolver) ByCredentials(addr netip.Addr, proxyAuthorization string) (policy.Subject, error) {
 	g := r.users.Load()
+	addr = canonical(addr)
 	if proxyAuthorization == "" || g == nil {
-		return r.ByAddr(addr), nil
+		return r.subjects.Subject(policy.Identity{Addr: addr, Source: SourceNetwork}), nil
 	}
 	var p pair
 	if err := p.parse(proxyAuthorization); err != nil {
 		return policy.Subject{}, err
 	}
-	addr = canonical(addr)
 	user, err := r.verify(g, addr, &p)
 	if err != nil {
 		return policy.Subject{}, err

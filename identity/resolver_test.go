@@ -167,6 +167,19 @@ func TestRememberedUntil(t *testing.T) {
 	})
 }
 
+// Whoever sits down at somebody's desk is asked at the proxy door.
+func TestRememberedUserDoesNotSignIn(t *testing.T) {
+	r := resolver(t, Config{Remember: time.Hour}, "alice")
+	signIn(t, r, desk, "alice")
+	got, err := r.ByCredentials(desk, "")
+	if err != nil || got.User != "" || got.Source != SourceNetwork {
+		t.Errorf("without credentials: %+v, %v; want the address alone", got.Identity, err)
+	}
+	if got := r.ByAddr(desk).User; got != "alice" {
+		t.Errorf("at the DNS door: %q, want alice", got)
+	}
+}
+
 func TestRememberOffByDefault(t *testing.T) {
 	r := resolver(t, Config{}, "alice")
 	signIn(t, r, desk, "alice")

@@ -26,6 +26,7 @@ type Document struct {
 	Exceptions   []Rule
 	Rules        []Rule
 	Default      Action // ActionAllow or ActionBlock
+	DefaultGiven bool   // the policy says so itself
 	Tests        []Test
 }
 

@@ -208,6 +208,10 @@ func (t *tracer) describe(i int, fact *match, derived bool) string {
 		fmt.Fprintf(&b, " (which %s leads to)", t.base.host)
 	}
 	if t.p.rules[i].What.isEverything() {
+		if len(t.p.rules[i].What.Ports) > 0 {
+			fmt.Fprintf(&b, ": port %s/%d is in what.ports", t.r.Protocol, t.r.Port)
+			return b.String()
+		}
 		b.WriteString(" matched: the rule names no destination")
 		return b.String()
 	}
@@ -215,8 +219,44 @@ func (t *tracer) describe(i int, fact *match, derived bool) string {
 		fmt.Fprintf(&b, " belongs to %s", app.ID)
 		return b.String()
 	}
-	b.WriteString(" is in what")
+	b.WriteString(t.selector(i, fact.host))
 	return b.String()
+}
+
+// selector names the domain, network or list of a rule that fits a host.
+func (t *tracer) selector(i int, host *Host) string {
+	what := &t.p.rules[i].What
+	for d := range what.Domains {
+		if what.Domains[d].fits(host.name) {
+			return fmt.Sprintf(" fits %s", what.Domains[d].Text)
+		}
+	}
+	for _, network := range what.Networks {
+		if network.Prefix.Contains(host.addr) {
+			return fmt.Sprintf(" is in %s", network.Prefix)
+		}
+	}
+	for l := range t.p.lists {
+		if t.p.lists[l].pos.has(i) && t.p.lists[l].list.contains(*host) {
+			return fmt.Sprintf(" is in list %s", t.p.lists[l].name)
+		}
+	}
+	return " is in what"
+}
+
+// fits reports whether the pattern matches a canonical name.
+func (p *Pattern) fits(name string) bool {
+	under := strings.HasSuffix(name, "."+p.Name)
+	switch p.Kind {
+	case PatternExact:
+		return name == p.Name
+	case PatternBelow:
+		return under
+	case PatternRegexp:
+		return name != "" && p.Regexp.MatchString(name)
+	default:
+		return under || name == p.Name
+	}
 }
 
 func (t *tracer) portFails(rule *Rule) Step {

@@ -107,7 +107,7 @@ func (p *parser) missing(at Position) {
 	if _, given := p.settings["version"]; !given {
 		p.problems.Errorf(at, `the policy has no version: write "version: 1" at the top`)
 	}
-	if _, given := p.settings["default"]; !given {
+	if _, p.doc.DefaultGiven = p.settings["default"]; !p.doc.DefaultGiven {
 		p.doc.Default = ActionAllow
 		p.problems.Warnf(at, `the policy does not say what happens to a request that no rule matches: it is allowed; write "default: allow" or "default: block"`)
 	}

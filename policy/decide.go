@@ -31,10 +31,10 @@ func (p *Program) decide(r *Request, e *epoch, v *Verdict) (about Host) {
 	return about
 }
 
-// judge decides about one host together with what derives from it: the
-// earliest rule that matches any of these facts. A host that is refused by
-// itself stays refused: its owner chooses where it leads, and must not be able
-// to talk it out of a ban by adding a record that some rule allows.
+// judge decides about one host together with what derives from it. The first
+// rule that matches the host decides; a derived fact can turn its allow into a
+// refusal, never the other way round: the owner of a name chooses where it
+// leads, and must not be able to talk it out of a ban.
 func (p *Program) judge(r *Request, who *whoSet, e *epoch, host *Host, derived []Host, v *Verdict) {
 	if isCanary(host.name) {
 		v.Rule, v.Action, v.Fact = &p.canary, p.canary.Action, *host
@@ -72,20 +72,23 @@ type finding struct {
 	app, monitorApp *compiledApp
 }
 
-// judgeDerived lets each derived fact find an earlier rule.
+// judgeDerived judges each derived fact by the first rule that matches it. One
+// that refuses, and stands before the rule that allowed the host itself, takes
+// its place. One that allows lets that fact pass and no other: whoever owns a
+// name may add a record that some rule allows beside one that leads into a ban.
 func (p *Program) judgeDerived(r *Request, who *whoSet, door *doorRules, base *match, derived []Host, f *finding) {
 	var fact match
 	for i := range derived {
 		p.findDerived(&derived[i], &fact, base)
-		if rule := p.first(who.rules, door.terminal, &fact, base, f.rule, r); rule < f.rule {
+		rule := p.first(who.rules, door.terminal, &fact, base, f.rule, r)
+		if door.monitor != nil {
+			limit := min(f.monitor, rule)
+			if monitor := p.first(who.rules, door.monitor, &fact, base, limit, r); monitor < limit {
+				f.monitor, f.monitorApp = monitor, appOf(monitor, &fact)
+			}
+		}
+		if rule < f.rule && p.rules[rule].Action.Refuses() {
 			f.rule, f.fact, f.app = rule, &derived[i], appOf(rule, &fact)
-		}
-		if door.monitor == nil {
-			continue
-		}
-		limit := min(f.monitor, f.rule)
-		if rule := p.first(who.rules, door.monitor, &fact, base, limit, r); rule < limit {
-			f.monitor, f.monitorApp = rule, appOf(rule, &fact)
 		}
 	}
 }

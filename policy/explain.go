@@ -193,12 +193,23 @@ func (t *tracer) whatFits(i int) (*match, string) {
 		if fact.word(w)&bit == 0 || fact.excepted(w)&bit != 0 {
 			continue
 		}
+		if f > 0 && !t.p.monitors[i] && !t.refusesDerived(i, fact) {
+			continue
+		}
 		return fact, t.describe(i, fact, f > 0)
 	}
 	if len(t.facts) > 1 {
 		return nil, fmt.Sprintf("%s, and what it resolves to, not in what", t.base.host)
 	}
 	return nil, fmt.Sprintf("%s not in what", t.base.host)
+}
+
+// refusesDerived reports whether rule i can decide through a derived fact: it
+// refuses, and is the first that matches the fact.
+func (t *tracer) refusesDerived(i int, fact *match) bool {
+	door := &t.e.doors[t.r.Door]
+	return t.p.rules[i].Action.Refuses() &&
+		t.p.first(t.who.rules, door.terminal, fact, &t.base, len(t.p.rules), t.r) >= i
 }
 
 func (t *tracer) describe(i int, fact *match, derived bool) string {

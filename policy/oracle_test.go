@@ -50,31 +50,32 @@ func (o *oracle) decide(r *policy.Request) (policy.Action, string) {
 }
 
 func (o *oracle) judge(r *policy.Request, base policy.Host, derived []policy.Host) (policy.Action, string) {
-	// What is refused by itself stays refused; otherwise the earliest rule that
-	// matches the host or anything that it leads to decides.
-	var derivedRule *policy.Rule
-	for _, rule := range slices.Concat(o.doc.Exceptions, o.doc.Rules) {
-		terminal := rule.Action != policy.ActionMonitor && (rule.Action == policy.ActionAllow || !rule.ReportOnly)
-		if !terminal {
-			continue
-		}
-		if o.matches(r, &rule, base, nil) {
-			if derivedRule != nil && rule.Action == policy.ActionAllow {
-				return derivedRule.Action, derivedRule.Name
-			}
-			return rule.Action, rule.Name
-		}
-		if derivedRule == nil && o.matches(r, &rule, base, derived) {
-			derivedRule = &rule
+	alone, index := o.firstRule(r, base, base)
+	if alone.Action != policy.ActionAllow {
+		return alone.Action, alone.Name
+	}
+	// Each fact by its own first rule; the earliest that refuses decides.
+	for _, fact := range derived {
+		if rule, at := o.firstRule(r, fact, base); at < index && rule.Action != policy.ActionAllow {
+			alone, index = rule, at
 		}
 	}
-	if derivedRule != nil && o.doc.Default == policy.ActionAllow {
-		return derivedRule.Action, derivedRule.Name
-	}
-	return o.doc.Default, policy.DefaultRule
+	return alone.Action, alone.Name
 }
 
-func (o *oracle) matches(r *policy.Request, rule *policy.Rule, base policy.Host, derived []policy.Host) bool {
+// firstRule is the first rule in force that matches a fact of base.
+func (o *oracle) firstRule(r *policy.Request, fact, base policy.Host) (policy.Rule, int) {
+	all := slices.Concat(o.doc.Exceptions, o.doc.Rules)
+	for i, rule := range all {
+		terminal := rule.Action != policy.ActionMonitor && (rule.Action == policy.ActionAllow || !rule.ReportOnly)
+		if terminal && o.matches(r, &rule, base, fact) {
+			return rule, i
+		}
+	}
+	return policy.Rule{Name: policy.DefaultRule, Action: o.doc.Default}, len(all)
+}
+
+func (o *oracle) matches(r *policy.Request, rule *policy.Rule, base, fact policy.Host) bool {
 	if len(rule.Doors) > 0 && !slices.Contains(rule.Doors, r.Door) {
 		return false
 	}
@@ -84,19 +85,14 @@ func (o *oracle) matches(r *policy.Request, rule *policy.Rule, base policy.Host,
 	if rule.What.Except != nil && o.selects(rule.What.Except, base, policy.Host{}) {
 		return false
 	}
-	for i, fact := range append([]policy.Host{base}, derived...) {
-		origin := policy.Host{}
-		if i > 0 {
-			origin = base
-		}
-		if rule.What.Except != nil && o.selects(rule.What.Except, fact, policy.Host{}) {
-			continue
-		}
-		if isEverything(&rule.What) || o.selects(&rule.What, fact, origin) {
-			return true
-		}
+	origin := policy.Host{}
+	if fact != base {
+		origin = base
 	}
-	return false
+	if rule.What.Except != nil && o.selects(rule.What.Except, fact, policy.Host{}) {
+		return false
+	}
+	return isEverything(&rule.What) || o.selects(&rule.What, fact, origin)
 }
 
 func inForce(w *policy.When, at time.Time) bool {

@@ -70,6 +70,14 @@ func (x *exchange) say(status int, text string) {
 	x.answer(status, func(w http.ResponseWriter) { writeText(w, x.r, status, text) })
 }
 
+// hangUp answers a request that makes no sense, and serves none behind it.
+func (x *exchange) hangUp(err error) {
+	x.answer(http.StatusBadRequest, func(w http.ResponseWriter) {
+		w.Header().Set("Connection", "close")
+		writeText(w, x.r, http.StatusBadRequest, err.Error()+"\n")
+	})
+}
+
 // busy answers that the number of tunnels is used up.
 func (x *exchange) busy() {
 	x.server.metrics.shed.WithLabelValues(shedTunnels).Inc()

@@ -17,7 +17,7 @@ import (
 // it. The package comment tells the line in words.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request, conn *clientConn) {
 	x := s.newExchange(w, r, conn, methodConnect)
-	if !x.admitted() {
+	if !x.admitted() || !x.framed() {
 		return
 	}
 	host, port, err := parseTarget(r)
@@ -91,7 +91,7 @@ func (s *Server) open(x *exchange, upstream *net.TCPConn) {
 	}
 	t.attach(client)
 	x.took = time.Since(x.began)
-	x.w, x.r, x.conn.head = nil, nil, headKeeper{done: true} // a tunnel lives long: do not keep its request's memory
+	x.w, x.r = nil, nil // a tunnel lives long: do not keep its request's memory
 	s.metrics.answered(x.method, http.StatusOK)
 	t.establish()
 	c := &carrier{tunnel: t, exchange: x, client: client, upstream: upstream}

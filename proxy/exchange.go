@@ -18,6 +18,8 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	conn   *clientConn
+	head   head
+	lost   error // why there is no head
 
 	method    string // metric label
 	transport string // of the decision: connect, http, websocket
@@ -33,11 +35,14 @@ type exchange struct {
 }
 
 func (s *Server) newExchange(w http.ResponseWriter, r *http.Request, conn *clientConn, method string) *exchange {
+	head, err := conn.heads.next(r)
 	return &exchange{
 		server:    s,
 		w:         w,
 		r:         r,
 		conn:      conn,
+		head:      head,
+		lost:      err,
 		method:    method,
 		transport: method,
 		id:        s.identifiers.next(),
@@ -53,6 +58,16 @@ func (x *exchange) admitted() bool {
 		return true
 	}
 	x.say(http.StatusForbidden, "this proxy does not serve your address\n")
+	return false
+}
+
+// framed lets go on what is clearly one request. Where its head is not clear
+// another request may be hidden in it: nothing behind it is served either.
+func (x *exchange) framed() bool {
+	if x.lost == nil {
+		return true
+	}
+	x.hangUp(x.lost)
 	return false
 }
 

@@ -21,7 +21,7 @@ import (
 // it. The package comment tells the line in words.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientConn) {
 	x := s.newExchange(w, r, conn, methodHTTP)
-	if !x.admitted() {
+	if !x.admitted() || !x.framed() {
 		return
 	}
 	host, port, err := parseURI(r)
@@ -34,7 +34,12 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.transport = transportWebSocket
 	}
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
-	if claimed, differs := conn.head.claimedHost(r, host); differs {
+	claimed, differs, err := x.head.claimed(host)
+	if err != nil {
+		x.hangUp(err)
+		return
+	}
+	if differs {
 		x.request.Claimed = []policy.Host{claimed}
 	}
 	if !x.identified() || !x.decided() || !x.located() {

@@ -2,71 +2,251 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sallyport/sallyport/policy"
 )
 
-// maxHead bounds how much of a request's head is kept for its Host field.
-const maxHead = 16 << 10
-
-// headKeeper keeps the head of the request that is being read from a
-// connection. A request with a whole URI may name another host in its Host
-// field. net/http drops that field, as RFC 9112 §3.2.2 demands, so that the
-// origin never sees it; but it is something that the client says of its
-// destination, and the policy judges such things.
+// head is what a request's head says and net/http does not pass on.
 //
-// It is used by one goroutine at a time: whoever reads from the connection.
-type headKeeper struct {
-	head []byte
-	done bool // the head is whole, or too long to be kept
+// A request with a whole URI may name another host in its Host field. net/http
+// drops that field, as RFC 9112 §3.2.2 demands, so that the origin never sees
+// it; but it is something that the client says of its destination, and the
+// policy judges such things.
+type head struct {
+	line    string // the request line
+	host    string // the Host field
+	hasHost bool
+	fault   string // why the request cannot be served; empty: it can
+}
+
+// Bounds of what is kept for a connection.
+const (
+	// headSlack is how much longer than MaxHeaderBytes a head may be before
+	// net/http refuses it: it allows for its buffer, which may hold the start
+	// of a head besides.
+	headSlack = 8 << 10
+
+	// maxHeads bounds the heads that wait for net/http to come to them. It
+	// reads 4 KiB ahead, and no request that is good for anything is shorter
+	// than 16 bytes.
+	maxHeads = 256
+)
+
+// framing says what the next byte of a connection belongs to.
+type framing uint8
+
+const (
+	framingLine      framing = iota // a request line, or empty lines before it
+	framingFields                   // the fields of a head
+	framingChunkSize                // the line before a chunk
+	framingChunkEnd                 // the empty line behind one
+	framingTrailer                  // the fields behind the last one
+	framingLost                     // that is not known any more
+)
+
+// heads follows the bytes that net/http reads from a connection, and keeps the
+// head of each request until the request is served. Clients may send requests
+// without waiting for answers, so it has to know where each of them ends: it
+// frames as net/http does, accepts no more than that, and where a request can
+// be framed in two ways it is not served at all. Each byte is looked at once.
+//
+// Safe for concurrent use: net/http reads ahead while a request is served.
+type heads struct {
+	limit int // bytes of a head
+
+	mu      sync.Mutex
+	state   framing
+	skip    int64  // content to come before state applies
+	line    []byte // the start of a line whose end has not come
+	size    int    // bytes of what is being read
+	reading head
+	length  int64 // of its content
+	lengths int   // Content-Length fields
+	chunked bool
+	waiting []head
 }
 
 // take looks at bytes that have just been read.
-func (k *headKeeper) take(data []byte) {
-	if k.done {
-		return
-	}
-	seen := max(0, len(k.head)-3) // the end may lie across two reads
-	k.head = append(k.head, data...)
-	fresh := k.head[seen:]
-	k.done = bytes.Contains(fresh, []byte("\n\r\n")) || bytes.Contains(fresh, []byte("\n\n"))
-	if len(k.head) > maxHead {
-		k.head, k.done = nil, true
+func (h *heads) take(data []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(data) > 0 && h.state != framingLost {
+		if h.skip > 0 {
+			n := min(h.skip, int64(len(data)))
+			h.skip -= n
+			data = data[n:]
+			continue
+		}
+		piece, rest, whole := bytes.Cut(data, []byte("\n"))
+		data = rest
+		if h.size += len(piece) + 1; h.size > h.limit {
+			h.lose()
+			return
+		}
+		if !whole {
+			h.line = append(h.line, piece...)
+			return
+		}
+		if len(h.line) > 0 {
+			h.line = append(h.line, piece...)
+			piece = h.line
+		}
+		h.endLine(bytes.TrimSuffix(piece, []byte("\r")))
+		h.line = h.line[:0]
 	}
 }
 
-// restart prepares for the next request on the connection.
-func (k *headKeeper) restart() { k.head, k.done = k.head[:0], false }
+// endLine takes a whole line, without its end.
+func (h *heads) endLine(line []byte) {
+	switch h.state {
+	case framingLine:
+		if len(line) > 0 { // net/http forgives empty lines behind a POST
+			h.reading, h.length, h.lengths, h.chunked = head{line: string(line)}, 0, 0, false
+			h.state = framingFields
+		}
+	case framingFields:
+		if len(line) > 0 {
+			h.field(line)
+			return
+		}
+		h.endHead()
+	case framingChunkSize:
+		text, _, _ := bytes.Cut(line, []byte(";"))
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 16, 64)
+		switch {
+		case err != nil || n < 0:
+			h.lose()
+		case n == 0:
+			h.size, h.state = 0, framingTrailer
+		default:
+			h.size, h.skip, h.state = 0, n, framingChunkEnd
+		}
+	case framingChunkEnd:
+		h.size, h.state = 0, framingChunkSize
+		if len(line) > 0 {
+			h.lose()
+		}
+	case framingTrailer:
+		if len(line) == 0 {
+			h.size, h.state = 0, framingLine
+		}
+	}
+}
 
-// claimedHost is the host that r's Host field named, where it is another one
-// than the URI's. The head that was kept must be r's: where clients send their
-// next request before they have the answer to the last one, it may not be.
-func (k *headKeeper) claimedHost(r *http.Request, host policy.Host) (policy.Host, bool) {
-	first, fields, _ := bytes.Cut(k.head, []byte("\n"))
-	line := r.Method + " " + r.RequestURI + " " + r.Proto
-	kept := strings.TrimRight(string(first), "\r")
-	// net/http may have read the first byte by itself.
-	if kept != line && kept != line[1:] {
-		return policy.Host{}, false
+// field takes a line of a head.
+func (h *heads) field(line []byte) {
+	if line[0] == ' ' || line[0] == '\t' {
+		h.fail("a header field goes on in a second line") // RFC 9112 §5.2
+		return
 	}
-	for field := range bytes.Lines(fields) {
-		name, value, found := bytes.Cut(field, []byte(":"))
-		if !found {
-			break // the empty line: what follows is content
+	name, text, _ := bytes.Cut(line, []byte(":"))
+	value := bytes.Trim(text, " \t")
+	switch {
+	case bytes.EqualFold(name, []byte("Host")):
+		if h.reading.hasHost {
+			h.fail("there are two Host fields")
 		}
-		if !bytes.EqualFold(name, []byte("Host")) {
-			continue
+		h.reading.host, h.reading.hasHost = string(value), true
+	case bytes.EqualFold(name, []byte("Content-Length")):
+		length, err := strconv.ParseUint(string(value), 10, 63)
+		h.lengths++
+		if err != nil || h.lengths > 1 {
+			h.fail("the length of the content is not clear")
 		}
-		claimed, err := policy.ParseHost(withoutPort(strings.TrimSpace(string(value))))
-		if err != nil || claimed == host {
-			return policy.Host{}, false
+		h.length = int64(length)
+	case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+		if h.chunked || !bytes.EqualFold(value, []byte("chunked")) {
+			h.fail("the transfer encoding is not known")
 		}
-		return claimed, true
+		h.chunked = true
 	}
-	return policy.Host{}, false
+}
+
+// endHead has the head that was read wait for its request.
+func (h *heads) endHead() {
+	// RFC 9112 §6.1: both are signs of somebody smuggling a request.
+	if h.chunked && (h.lengths > 0 || strings.HasSuffix(h.reading.line, " HTTP/1.0")) {
+		h.fail("the length of the content is not clear")
+	}
+	if len(h.waiting) >= maxHeads {
+		h.lose()
+		return
+	}
+	h.waiting = append(h.waiting, h.reading)
+	switch {
+	case h.reading.fault != "":
+		h.state = framingLost // nothing behind it will be served
+	case h.chunked:
+		h.state = framingChunkSize
+	default:
+		h.skip, h.state = h.length, framingLine
+	}
+	h.reading, h.size = head{}, 0
+}
+
+func (h *heads) fail(why string) { h.reading.fault = why }
+
+// lose gives up on what comes. The heads that wait are good.
+func (h *heads) lose() {
+	h.state, h.line, h.reading = framingLost, nil, head{}
+}
+
+// stop forgets everything: the connection is taken away from net/http.
+func (h *heads) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lose()
+	h.waiting = nil
+}
+
+// next returns the head of r, which must be the request that net/http has come
+// to. It must be called once for each request. After an error the connection
+// must be closed: where requests begin is not known any more.
+func (h *heads) next(r *http.Request) (head, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) == 0 {
+		return head{}, errors.New("the request could not be told from what came before it")
+	}
+	first := h.waiting[0]
+	h.waiting = append(h.waiting[:0], h.waiting[1:]...)
+	switch {
+	case first.fault != "":
+		return head{}, errors.New(first.fault)
+	case first.line != r.Method+" "+r.RequestURI+" "+r.Proto:
+		h.lose()
+		h.waiting = nil
+		return head{}, errors.New("the request could not be told from what came before it")
+	}
+	return first, nil
+}
+
+// more reports whether anything has come behind the request that is served,
+// or its content has not come whole.
+func (h *heads) more() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.waiting) > 0 || h.skip > 0 || h.size > 0 || h.state != framingLine
+}
+
+// claimed is the host that the Host field names; ok is false where there is no
+// field, or where it names the URI's host. The error is one of the client's.
+func (h head) claimed(uri policy.Host) (claimed policy.Host, ok bool, err error) {
+	if !h.hasHost {
+		return policy.Host{}, false, nil // HTTP/1.0 has no such field
+	}
+	claimed, err = policy.ParseHost(withoutPort(h.host))
+	if err != nil {
+		return policy.Host{}, false, fmt.Errorf("field Host: %w", err)
+	}
+	return claimed, claimed != uri, nil
 }
 
 // withoutPort cuts the port off a Host field.

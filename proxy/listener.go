@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,12 +15,13 @@ import (
 // server's listeners share.
 type listener struct {
 	*net.TCPListener
-	crowd *crowd
+	crowd     *crowd
+	headLimit int // of a request, in bytes
 }
 
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
 // bytes between two sockets without copying them.
-func listen(ctx context.Context, address string, c *crowd) (*listener, error) {
+func listen(ctx context.Context, address string, c *crowd, headLimit int) (*listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	bound, err := config.Listen(ctx, "tcp", address)
@@ -33,7 +33,7 @@ func listen(ctx context.Context, address string, c *crowd) (*listener, error) {
 		_ = bound.Close()
 		return nil, fmt.Errorf("proxy: listen on %q: not a TCP address", address)
 	}
-	return &listener{TCPListener: tcp, crowd: c}, nil
+	return &listener{TCPListener: tcp, crowd: c, headLimit: headLimit}, nil
 }
 
 // Accept waits for a client. A client that is one too many is closed at once,
@@ -49,43 +49,35 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		client, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-		return &clientConn{TCPConn: conn, addr: client.Addr().Unmap().WithZone("")}, nil
+		return &clientConn{
+			TCPConn: conn,
+			addr:    client.Addr().Unmap().WithZone(""),
+			heads:   heads{limit: l.headLimit},
+		}, nil
 	}
 }
 
 // clientConn is a client's connection. It embeds the TCP connection, so that
-// the kernel's shortcuts stay open. It keeps the head of the request that is
-// being read, and remembers the end of what was read, which tells whether the
-// client sent more than that.
+// the kernel's shortcuts stay open. It keeps the heads of the requests that
+// have been read and not been served.
 type clientConn struct {
 	*net.TCPConn
-	addr netip.Addr
-	head headKeeper
-	tail atomic.Uint32 // the last four bytes read, the latest in the low byte
+	addr  netip.Addr
+	heads heads
 }
 
 // Read reads as TCPConn does.
 func (c *clientConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
-		c.head.take(p[:n])
-		tail := c.tail.Load()
-		for _, b := range p[max(0, n-4):n] {
-			tail = tail<<8 | uint32(b)
-		}
-		c.tail.Store(tail)
+		c.heads.take(p[:n])
 	}
 	return n, err
 }
 
-// sentEarly reports whether the client has sent something behind the head of
-// the request that is being served, which must be one without a body. What is
-// still on its way cannot be known.
-func (c *clientConn) sentEarly() bool {
-	tail := c.tail.Load()
-	endOfHead := tail&0xffff == '\n'<<8|'\n' || tail&0xffffff == '\n'<<16|'\r'<<8|'\n'
-	return !endOfHead || waiting(c.TCPConn) > 0
-}
+// sentEarly reports whether the client has sent something behind the request
+// that is being served. What is still on its way cannot be known.
+func (c *clientConn) sentEarly() bool { return c.heads.more() || waiting(c.TCPConn) > 0 }
 
 // crowd counts the connections that net/http looks after, and knows those that
 // have not sent a byte yet.
@@ -116,11 +108,8 @@ func (c *crowd) admit() bool {
 
 // changed follows a connection's life; it is net/http's ConnState hook.
 func (c *crowd) changed(conn net.Conn, state http.ConnState) {
-	if state == http.StateIdle {
-		if client, ok := conn.(*clientConn); ok {
-			client.head.restart() // nobody reads at this moment
-		}
-		return
+	if client, ok := conn.(*clientConn); ok && state == http.StateHijacked {
+		client.heads.stop() // what comes now is no request
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

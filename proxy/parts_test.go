@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -62,6 +63,9 @@ func TestGate(t *testing.T) {
 	<-unused.close()
 }
 
+// connectRequest is what net/http makes of the heads below.
+var connectRequest = &http.Request{Method: http.MethodConnect, RequestURI: "a:1", Proto: "HTTP/1.1"}
+
 func TestSentEarly(t *testing.T) {
 	for _, test := range []struct {
 		pieces []string
@@ -71,12 +75,12 @@ func TestSentEarly(t *testing.T) {
 		{[]string{"CONNECT a:1 HTTP/1.1\n\n"}, false},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n", "\r\n"}, false},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r", "\n"}, false},
-		{[]string{"C", "\r", "\n", "\r", "\n"}, false},
+		{strings.Split("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", ""), false},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\nx"}, true},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\n", "x"}, true},
 	} {
 		here, there := tcpPair(t)
-		c := &clientConn{TCPConn: there}
+		c := &clientConn{TCPConn: there, heads: heads{limit: 1 << 10}}
 		buffer := make([]byte, 100)
 		for _, piece := range test.pieces {
 			if _, err := here.Write([]byte(piece)); err != nil {
@@ -90,6 +94,9 @@ func TestSentEarly(t *testing.T) {
 				read += n
 			}
 		}
+		if _, err := c.heads.next(connectRequest); err != nil {
+			t.Fatal(err)
+		}
 		if got := c.sentEarly(); got != test.early {
 			t.Errorf("%q: %v", test.pieces, got)
 		}
@@ -102,10 +109,14 @@ func TestSentEarlyUnread(t *testing.T) {
 	if waiting(there) != 0 {
 		t.Fatal("bytes are waiting")
 	}
-	_, _ = here.Write([]byte("\r\n\r\n"))
-	c := &clientConn{TCPConn: there}
-	if n, err := c.Read(make([]byte, 100)); n != 4 || err != nil {
+	const whole = "CONNECT a:1 HTTP/1.1\r\n\r\n"
+	_, _ = here.Write([]byte(whole))
+	c := &clientConn{TCPConn: there, heads: heads{limit: 1 << 10}}
+	if n, err := c.Read(make([]byte, 100)); n != len(whole) || err != nil {
 		t.Fatal(n, err)
+	}
+	if _, err := c.heads.next(connectRequest); err != nil || c.sentEarly() {
+		t.Fatalf("before anything was sent: %v", err)
 	}
 	_, _ = here.Write([]byte("more"))
 	eventually(t, "the bytes have arrived", func() bool { return c.sentEarly() })

@@ -87,7 +87,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		return errors.New("proxy: listen: the server has been started already")
 	}
 	for _, address := range s.config.Listen {
-		l, err := listen(ctx, address, s.crowd)
+		l, err := listen(ctx, address, s.crowd, s.config.MaxHeaderBytes+headSlack)
 		if err != nil {
 			for _, earlier := range s.listeners {
 				_ = earlier.Close()

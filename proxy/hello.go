@@ -61,16 +61,24 @@ func (h *helloReader) bounded(state helloState) helloState {
 	return state
 }
 
-// recordStart looks at a record's header (RFC 8446 §5.1): type handshake,
-// version 3.x, a length that is not 0. Only the very first record can show
-// that the stream is not TLS at all. helloComplete means a whole header.
+// recordStart looks at a record's header (RFC 8446 §5.1): type handshake and a
+// length that is not 0. Only the very first record can show that the stream is
+// not TLS at all. The version says nothing: there are servers that take any
+// below 16.0 in the first record, and some that let an alert come before the
+// hello, so neither may pass for something else. helloComplete means a whole
+// header.
 func recordStart(b []byte, first bool) helloState {
-	wrong := helloBroken
-	if first {
-		wrong = helloForeign
+	if len(b) == 0 {
+		return helloPartial
 	}
-	if len(b) > 0 && b[0] != 22 || len(b) > 1 && b[1] != 3 {
-		return wrong
+	if b[0] != recordHandshake {
+		if !first || b[0] < recordChangeCipherSpec || b[0] > recordApplicationData {
+			return foreignOrBroken(first)
+		}
+		if len(b) == 1 {
+			return helloPartial
+		}
+		return foreignOrBroken(first && b[1] >= 16)
 	}
 	if len(b) < 5 {
 		return helloPartial
@@ -79,6 +87,20 @@ func recordStart(b []byte, first bool) helloState {
 		return helloBroken
 	}
 	return helloComplete
+}
+
+// Types of records (RFC 8446 §5.1), consecutive numbers.
+const (
+	recordChangeCipherSpec = 20
+	recordHandshake        = 22
+	recordApplicationData  = 23
+)
+
+func foreignOrBroken(foreign bool) helloState {
+	if foreign {
+		return helloForeign
+	}
+	return helloBroken
 }
 
 // messageState looks at what there is of the handshake message (RFC 8446 §4):
@@ -106,8 +128,8 @@ func (h *helloReader) messageState() helloState {
 }
 
 // serverNames finds the names in the body of a ClientHello (RFC 8446 §4.1.2).
-// There should be one at most; a client that sends several has each judged,
-// because it is not known which one its server would take.
+// There is one at most (RFC 6066 §3): with several it would not be known which
+// one its server takes.
 func serverNames(body []byte) (names []string, ok bool) {
 	s := cryptobyte.String(body)
 	var session, suites, compression, extensions cryptobyte.String
@@ -151,9 +173,13 @@ func appendHostNames(names []string, data cryptobyte.String) ([]string, bool) {
 		if !list.ReadUint8(&kind) || !list.ReadUint16LengthPrefixed(&name) {
 			return nil, false
 		}
-		if kind == 0 { // host_name
-			names = append(names, string(name))
+		if kind != 0 { // host_name
+			continue
 		}
+		if len(names) > 0 {
+			return nil, false
+		}
+		names = append(names, string(name))
 	}
 	return names, true
 }

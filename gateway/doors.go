@@ -61,15 +61,16 @@ func (g *Gateway) newDoors() error {
 		MaxConns:        p.MaxConns,
 		MaxTunnels:      p.MaxTunnels,
 	}, proxy.Dependencies{
-		Decider:    g.engine,
-		Identify:   g.identity.ByCredentials,
-		Resolve:    g.resolve,
-		Record:     g.audit.Record,
-		RecordEnd:  g.audit.RecordEnd,
-		Registerer: g.registry,
-		Log:        g.deps.Log.Named("proxy"),
-		Now:        g.deps.Now,
-		Self:       func() []netip.AddrPort { return *g.self.Load() },
+		Decider:        g.engine,
+		Identify:       g.identity.ByCredentials,
+		BadCredentials: func(err error) bool { return errors.Is(err, identity.ErrCredentials) },
+		Resolve:        g.resolve,
+		Record:         g.audit.Record,
+		RecordEnd:      g.audit.RecordEnd,
+		Registerer:     g.registry,
+		Log:            g.deps.Log.Named("proxy"),
+		Now:            g.deps.Now,
+		Self:           func() []netip.AddrPort { return *g.self.Load() },
 	})
 	if err != nil {
 		return fmt.Errorf("set up the proxy door: %w", errors.Join(err, g.dns.Shutdown(context.Background())))

@@ -37,6 +37,18 @@ func (x *exchange) refuse() {
 	})
 }
 
+// askWho answers a request for which it matters who asks. A browser that is
+// asked again throws away the password that it has sent: where the password
+// could not be checked, it is told to come back instead.
+func (x *exchange) askWho() {
+	if err := x.unproven; err != nil && !x.server.dependencies.BadCredentials(err) {
+		x.server.dependencies.Log.Debug("credentials not checked", zap.Stringer("client", x.conn.addr), zap.Error(err))
+		x.unavailable("your password cannot be checked at the moment; try again\n")
+		return
+	}
+	x.challenge()
+}
+
 // challenge asks for a user name and a password (RFC 9110 §15.5.8, RFC 7617).
 // It is no decision, and is not recorded as one.
 func (x *exchange) challenge() {
@@ -81,9 +93,14 @@ func (x *exchange) hangUp(err error) {
 // busy answers that the number of tunnels is used up.
 func (x *exchange) busy() {
 	x.server.metrics.shed.WithLabelValues(shedTunnels).Inc()
+	x.unavailable("too many connections are open; try again in a moment\n")
+}
+
+// unavailable answers what a later try may be more successful with.
+func (x *exchange) unavailable(text string) {
 	x.answer(http.StatusServiceUnavailable, func(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", "5")
-		writeText(w, x.r, http.StatusServiceUnavailable, "too many connections are open; try again in a moment\n")
+		writeText(w, x.r, http.StatusServiceUnavailable, text)
 	})
 }
 

@@ -641,6 +641,88 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
+// Credentials that do not stand matter only where a user name would.
+func TestBadCredentialsWhereNobodyAsks(t *testing.T) {
+	d := open(t, passwords)
+	where := plainOrigin(t, func(http.ResponseWriter, *http.Request) {})
+	credentials := func(pair string) string {
+		return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) + "\r\n\r\n"
+	}
+	connect := func(target string) string { return strings.TrimSuffix(connectTo(target), "\r\n") }
+	get := func(uri string) string { return strings.TrimSuffix(getting(uri), "\r\n") }
+	for i, test := range []struct {
+		raw, user string
+		status    int
+	}{
+		{connect(where.String()) + credentials("alice:guess"), "", http.StatusOK},
+		{connect(where.String()) + "Proxy-Authorization: Negotiate abc\r\n\r\n", "", http.StatusOK},
+		{connect(where.String()) + credentials("alice:secret"), "alice", http.StatusOK},
+		{connect("zoom.us:443") + credentials("alice:guess"), "", http.StatusForbidden},
+		{connect("zoom.us:443") + credentials("alice:secret"), "alice", http.StatusForbidden},
+		{get("http://"+where.String()+"/") + credentials("alice:guess"), "", http.StatusOK},
+		{get("http://zoom.us/") + credentials("alice:guess"), "", http.StatusForbidden},
+	} {
+		response, _, c := d.say(test.raw)
+		_ = c.Close() // a tunnel is recorded once its first bytes, or its end, are there
+		decisions, _ := d.recorded()
+		eventually(t, "it is recorded", func() bool { decisions, _ = d.recorded(); return len(decisions) == i+1 })
+		if response.StatusCode != test.status || decisions[i].Subject.User != test.user || decisions[i].Subject.Addr != netip.MustParseAddr("127.0.0.1") {
+			t.Errorf("%q: %s, recorded %+v", test.raw, response.Status, decisions[i].Subject)
+		}
+	}
+}
+
+// A password that cannot be checked now is not a wrong one.
+func TestCredentialsThatCannotBeChecked(t *testing.T) {
+	wrong, busy := errors.New("wrong"), errors.New("busy")
+	where := origin(t, echoing)
+	for _, test := range []struct {
+		failure error
+		status  int
+	}{{wrong, http.StatusProxyAuthRequired}, {fmt.Errorf("throttled: %w", wrong), http.StatusProxyAuthRequired}, {busy, http.StatusServiceUnavailable}} {
+		d := open(t, func(c *Config, deps *Dependencies) {
+			passwords(c, deps)
+			identify := deps.Identify
+			deps.Identify = func(client netip.Addr, authorization string) (policy.Subject, error) {
+				if authorization != "" {
+					return policy.Subject{}, test.failure
+				}
+				return identify(client, authorization)
+			}
+			deps.BadCredentials = func(err error) bool { return errors.Is(err, wrong) }
+		})
+		d.decide(forAlice)
+		for _, raw := range []string{
+			"CONNECT zoom.us:443 HTTP/1.1\r\nHost: zoom.us:443\r\nProxy-Authorization: Basic x\r\n\r\n",
+			"GET http://zoom.us/ HTTP/1.1\r\nHost: zoom.us\r\nProxy-Authorization: Basic x\r\n\r\n",
+		} {
+			response, _, _ := d.say(raw)
+			later, asked := response.Header.Get("Retry-After") != "", response.Header.Get("Proxy-Authenticate") != ""
+			if response.StatusCode != test.status || later != (test.failure == busy) || asked == later {
+				t.Errorf("%v: %s %v", test.failure, response.Status, response.Header)
+			}
+		}
+		response, _, _ := d.say("CONNECT " + where.String() + " HTTP/1.1\r\nHost: a\r\nProxy-Authorization: Basic x\r\n\r\n")
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%v, where nobody asks: %s", test.failure, response.Status)
+		}
+	}
+}
+
+// Without any subject there is nothing to ask the policy.
+func TestNobodyIsIdentified(t *testing.T) {
+	d := open(t, func(_ *Config, deps *Dependencies) {
+		deps.Identify = func(netip.Addr, string) (policy.Subject, error) { return policy.Subject{}, errors.New("out of order") }
+		deps.BadCredentials = func(error) bool { return false }
+	})
+	if response, _, _ := d.say(connectTo("example.com:443")); response.StatusCode != http.StatusServiceUnavailable {
+		t.Error(response.Status)
+	}
+	if decisions, _ := d.recorded(); len(decisions) != 0 {
+		t.Errorf("%d decisions", len(decisions))
+	}
+}
+
 func TestNoChallengeWithoutUsers(t *testing.T) {
 	d := open(t, nil)
 	d.decide(forAlice)

@@ -19,10 +19,16 @@ type Dependencies struct {
 	Decider policy.Decider
 
 	// Identify says who asks, from the client's address and the value of the
-	// Proxy-Authorization header ("" where there is none, or where
-	// Config.CanAuthenticate is false). An error means bad credentials, and
-	// the client is asked again. Required.
+	// Proxy-Authorization header. After an error it is called again with ""
+	// for the credentials, as it is where there are none or
+	// Config.CanAuthenticate is false. Required.
 	Identify func(client netip.Addr, proxyAuthorization string) (policy.Subject, error)
+
+	// BadCredentials reports whether an error of Identify means that the
+	// credentials are bad. Where the policy needs a user name for a request,
+	// its client is then asked again (407); after any other error it is told
+	// to try again later (503). Nil: every error means so.
+	BadCredentials func(error) bool
 
 	// Resolve finds the addresses of a canonical name. The facts that it
 	// returns with an error are judged too. Required.
@@ -72,6 +78,9 @@ func (d Dependencies) complete() (Dependencies, error) {
 		return d, errors.New("proxy: no record func")
 	case d.RecordEnd == nil:
 		return d, errors.New("proxy: no record-end func")
+	}
+	if d.BadCredentials == nil {
+		d.BadCredentials = func(error) bool { return true }
 	}
 	if d.Log == nil {
 		d.Log = zap.NewNop()

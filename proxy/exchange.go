@@ -28,6 +28,7 @@ type exchange struct {
 	at        time.Time // by the decision clock
 
 	request  policy.Request
+	unproven error // why the credentials that were sent say nothing
 	verdict  policy.Verdict
 	addrs    []netip.Addr  // that may be dialled: checked
 	took     time.Duration // until it was answered; 0: not yet
@@ -71,15 +72,26 @@ func (x *exchange) framed() bool {
 	return false
 }
 
-// identified finds out who asks.
+// identified finds out who asks. Credentials that do not stand leave the client
+// without a user name, as if it had sent none: whether that matters is for the
+// policy to say. Browsers send them along with everything once they have been
+// asked.
 func (x *exchange) identified() bool {
-	credentials := ""
+	identify := x.server.dependencies.Identify
 	if x.server.config.CanAuthenticate {
-		credentials = x.r.Header.Get("Proxy-Authorization")
+		if credentials := x.r.Header.Get("Proxy-Authorization"); credentials != "" {
+			subject, err := identify(x.conn.addr, credentials)
+			if err == nil {
+				x.request.Subject = subject
+				return true
+			}
+			x.unproven = err
+		}
 	}
-	subject, err := x.server.dependencies.Identify(x.conn.addr, credentials)
+	subject, err := identify(x.conn.addr, "")
 	if err != nil {
-		x.challenge()
+		x.unproven = err
+		x.askWho()
 		return false
 	}
 	x.request.Subject = subject
@@ -92,7 +104,7 @@ func (x *exchange) decided() bool {
 	x.request.At = x.server.dependencies.Now()
 	x.verdict = x.server.dependencies.Decider.Decide(&x.request)
 	if x.verdict.NeedsUser && x.server.config.CanAuthenticate && x.request.Subject.User == "" {
-		x.challenge()
+		x.askWho()
 		return false
 	}
 	if x.verdict.Action.Refuses() {

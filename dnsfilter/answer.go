@@ -44,6 +44,7 @@ func (e *entry) cost() int64 {
 const (
 	maxChain   = 16   // CNAMEs between the question and its answer
 	maxRecords = 1024 // in the answer section, and in the authority section
+	maxFacts   = 256  // that one answer leads to; each costs a judgement
 )
 
 // digest turns an upstream's response to key into an entry. Only records that
@@ -69,7 +70,9 @@ func digest(response *dns.Msg, key lookupKey, now time.Time) (*entry, error) {
 	if negative && !soa {
 		e.lifetime = 0 // RFC 2308 §5: without an SOA nobody knows how long
 	}
-	e.facts, e.addrs = factsOf(answers)
+	if e.facts, e.addrs = factsOf(answers); len(e.facts) > maxFacts {
+		return nil, upstreamError{kind: failureGarbled, text: "an answer that leads to too many places"}
+	}
 
 	kept := dns.Msg{Question: response.Question, Answer: answers, Ns: authority, Compress: true}
 	kept.Response, kept.Rcode = true, response.Rcode
@@ -237,6 +240,9 @@ func factsOf(answers []dns.RR) (facts []policy.Host, addrs []netip.Addr) {
 		if a, ok = netip.AddrFromSlice(ip); ok {
 			a = a.Unmap()
 			add(policy.HostFromAddr(a))
+			for _, inner := range policy.EmbeddedAddrs(a) {
+				add(policy.HostFromAddr(inner))
+			}
 		}
 		return a, ok
 	}

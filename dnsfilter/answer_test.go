@@ -1,11 +1,16 @@
 package dnsfilter
 
 import (
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/policy"
 )
 
 // response makes a response of records in presentation form, sections divided
@@ -242,4 +247,28 @@ func FuzzUpstreamResponse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An answer may lead to so many places, and an IPv6 address to the IPv4
+// address that a translator makes of it.
+func TestFactsOfHostileAnswers(t *testing.T) {
+	asked := new(dns.Msg).SetQuestion("hints.example.", dns.TypeHTTPS)
+	var hints []net.IP
+	for i := range 1000 {
+		hints = append(hints, net.IPv4(198, 51, byte(i>>8), byte(i)))
+	}
+	record := &dns.HTTPS{SVCB: dns.SVCB{
+		Hdr:      dns.RR_Header{Name: "hints.example.", Rrtype: dns.TypeHTTPS, Class: dns.ClassINET, Ttl: 60},
+		Priority: 1, Target: ".", Value: []dns.SVCBKeyValue{&dns.SVCBIPv4Hint{Hint: hints}},
+	}}
+	reply := new(dns.Msg).SetReply(asked)
+	reply.Answer = []dns.RR{record}
+	if _, err := digest(reply, lookupKey{name: "\x05hints\x07example\x00", qtype: dns.TypeHTTPS}, time.Now()); err == nil {
+		t.Error("a thousand hints were taken")
+	}
+
+	facts, _ := factsOf([]dns.RR{&dns.AAAA{AAAA: net.ParseIP("64:ff9b::307:2301")}})
+	if want := policy.HostFromAddr(netip.MustParseAddr("3.7.35.1")); !slices.Contains(facts, want) {
+		t.Errorf("facts %v, want %s among them", facts, want)
+	}
 }

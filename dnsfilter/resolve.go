@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
@@ -101,13 +100,15 @@ type found struct {
 
 func merge(now time.Time, answers ...found) Resolution {
 	r := Resolution{TTL: maxTTL}
+	seen := make(map[policy.Host]struct{})
 	for _, f := range answers {
 		if f.err != nil {
 			continue
 		}
 		r.Addrs = append(r.Addrs, f.entry.addrs...)
 		for _, fact := range f.entry.facts {
-			if !slices.Contains(r.Facts, fact) {
+			if _, twice := seen[fact]; !twice {
+				seen[fact] = struct{}{}
 				r.Facts = append(r.Facts, fact)
 			}
 		}

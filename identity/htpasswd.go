@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -34,7 +35,8 @@ type Htpasswd struct {
 // that anybody but its owner can read or write. The error holds every problem,
 // one a line, each with file and line; it never quotes a hash.
 func LoadHtpasswd(path string) (*Htpasswd, error) {
-	f, err := os.Open(path)
+	// Without O_NONBLOCK the opening of a pipe waits for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open htpasswd file: %w", err)
 	}

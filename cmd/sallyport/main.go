@@ -12,6 +12,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
+	// Whoever reads the decision log from standard output may go away: the
+	// write then fails, and is counted. The gateway stays.
+	signal.Ignore(syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], process{
 		stdout: os.Stdout,
 		stderr: os.Stderr,

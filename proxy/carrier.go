@@ -105,8 +105,9 @@ func (c *carrier) greet(early []byte) ([]byte, bool) {
 		}
 	}
 	_ = c.client.SetReadDeadline(time.Time{})
+	arrived := time.Now()
 	if refusal, refused := c.judge(state, hello.names); refused {
-		c.turnAway(refusal)
+		c.turnAway(refusal, arrived)
 		return nil, false
 	}
 	c.record()
@@ -142,9 +143,16 @@ func (c *carrier) judge(state helloState, names []string) (policy.Verdict, bool)
 // somebody said no, rather than that the network is broken.
 var alertAccessDenied = [...]byte{21, 3, 3, 0, 2, 2, 49}
 
-// turnAway refuses an open tunnel because of what is in its hello.
-func (c *carrier) turnAway(refusal policy.Verdict) {
+// turnAway refuses an open tunnel because of what is in its hello,
+// which was there at arrived.
+func (c *carrier) turnAway(refusal policy.Verdict, arrived time.Time) {
 	c.exchange.verdict = refusal
+	if c.exchange.recorded {
+		// The tunnel was recorded as allowed when its first bytes did not come
+		// in time. The refusal must be found in the log and in the counters,
+		// too. The closing entry keeps to the tunnel's own decision.
+		c.exchange.recordAgain(time.Since(arrived))
+	}
 	c.record()
 	if !c.tunnel.condemn(closedByPolicy, refusal.RuleName()) {
 		return
@@ -157,8 +165,8 @@ func (c *carrier) turnAway(refusal policy.Verdict) {
 	c.tunnel.server.linger(c.client)
 }
 
-// record hands over the tunnel's one decision as it stands now. The closing
-// entry refers to it.
+// record hands over the tunnel's decision as it stands now. The closing entry
+// refers to it.
 func (c *carrier) record() {
 	if !c.exchange.recorded {
 		c.tunnel.decide(c.exchange.record())

@@ -245,19 +245,39 @@ func TestServerFirst(t *testing.T) {
 }
 
 // A client that stays silent is recorded after the first-byte time, and its
-// hello is judged when it comes: waiting is no way round.
+// hello is judged when it comes: waiting is no way round, and the refusal is
+// recorded as one.
 func TestSilenceIsNoWayPastTheServerName(t *testing.T) {
-	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.FirstByte = 20 * time.Millisecond })
-	where := origin(t, echoing)
-	c := d.tunnel(where.String())
-	decisions, _ := d.await(1, 0)
-	if decisions[0].Verdict.Action != policy.ActionAllow {
-		t.Fatalf("recorded %+v", decisions[0].Verdict)
-	}
-	_ = tls.Client(c, &tls.Config{ServerName: "zoom.us"}).Handshake()
-	_, ends := d.await(1, 1)
-	if ends[0].ClosedBy != closedByPolicy || ends[0].Rule != "zoom-memo" || ends[0].BytesUp != 0 {
-		t.Errorf("end %+v", ends[0])
+	broken := []byte{recordHandshake, 3, 1, 0, 0}
+	for rule, hello := range map[string][]byte{"zoom-memo": clientHello(t, "zoom.us"), ruleClientHello: broken} {
+		t.Run(rule, func(t *testing.T) {
+			d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.FirstByte = 20 * time.Millisecond })
+			where := origin(t, echoing)
+			c := d.tunnel(where.String())
+			first, _ := d.await(1, 0)
+			if first[0].Verdict.Action != policy.ActionAllow {
+				t.Fatalf("recorded %+v", first[0].Verdict)
+			}
+			c.send(string(hello))
+			if got := c.rest(); got != string(alertAccessDenied[:]) {
+				t.Errorf("got %q, want the alert", got)
+			}
+			decisions, ends := d.await(2, 1)
+			if decisions[0] != first[0] || first[0].Verdict.Action != policy.ActionAllow || len(first[0].Facts) != 0 {
+				t.Errorf("the first decision has changed: %+v", first[0])
+			}
+			second := decisions[1]
+			if second.Verdict.Action != policy.ActionBlock || second.Verdict.RuleName() != rule || second.ID == first[0].ID || second.ID == "" ||
+				second.Host != first[0].Host || second.Transport != "connect" || second.Time.Before(first[0].Time) {
+				t.Errorf("second decision %+v", second)
+			}
+			if rule == "zoom-memo" && (len(second.Facts) != 1 || second.Facts[0].Name() != "zoom.us") {
+				t.Errorf("facts %v", second.Facts)
+			}
+			if end := ends[0]; end.Decision != first[0] || end.ClosedBy != closedByPolicy || end.Rule != rule || end.BytesUp != 0 {
+				t.Errorf("end %+v", end)
+			}
+		})
 	}
 }
 

@@ -34,8 +34,10 @@ type Dependencies struct {
 	// returns with an error are judged too. Required.
 	Resolve func(ctx context.Context, name string) (Resolution, error)
 
-	// Record takes one decision a request. The Decision must not be changed
-	// by either side afterwards. Required.
+	// Record takes one decision a request, and another one, with an id of its
+	// own, where a tunnel that was recorded as allowed is refused because of a
+	// ClientHello that comes late. The Decision must not be changed by either
+	// side afterwards. Required.
 	Record func(*policy.Decision)
 
 	// RecordEnd takes the closing entry of a tunnel. Required.

@@ -184,14 +184,14 @@ func derive(host policy.Host, facts []policy.Host, addresses []netip.Addr) []pol
 	}
 	for _, a := range addresses {
 		add(policy.HostFromAddr(a))
-		for _, inner := range embedded(a) {
+		for _, inner := range policy.EmbeddedAddrs(a) {
 			add(policy.HostFromAddr(inner))
 		}
 	}
 	return list
 }
 
-// record hands the verdict over, once a request, and returns what it handed
+// record hands the verdict over, once a request (but see recordAgain), and returns what it handed
 // over.
 func (x *exchange) record() *policy.Decision {
 	d := x.decision()
@@ -200,6 +200,14 @@ func (x *exchange) record() *policy.Decision {
 		x.server.dependencies.Record(d)
 	}
 	return d
+}
+
+// recordAgain hands over a second decision, with an id of its own, on what was
+// recorded before, and how long that took.
+func (x *exchange) recordAgain(took time.Duration) {
+	d := x.decision()
+	d.ID, d.Time, d.Duration = x.server.identifiers.next(), x.server.dependencies.Now(), took
+	x.server.dependencies.Record(d)
 }
 
 // decision describes the exchange as it stands.

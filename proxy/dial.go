@@ -40,6 +40,9 @@ func race(ctx context.Context, addresses []netip.Addr, port uint16) (*net.TCPCon
 	if len(addresses) == 0 {
 		return nil, errors.New("dial: no address")
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("dial: %w", err) // else it is a matter of luck which error comes first
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan attempt)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
@@ -36,6 +37,7 @@ type Loaded struct {
 	Failures []policy.TestFailure // of the policy's own tests
 	Lists    []ListState
 
+	sources     []policy.File // what was read, lists apart
 	digest      string
 	fingerprint string    // what the disk looked like when it was read
 	newest      time.Time // the latest modification of what was read
@@ -91,7 +93,7 @@ func newPolicySource(path string) (*policySource, error) {
 func (s *policySource) load(now time.Time) *Loaded {
 	loaded := &Loaded{files: []string{s.path}}
 	read := readPolicy(s.path)
-	loaded.newest = read.newest
+	loaded.sources, loaded.newest = read.files, read.newest
 	loaded.files = append(loaded.files, read.names()...)
 	loaded.fingerprint = fingerprint(read, s.lists.seen())
 	if read.err != nil {
@@ -227,7 +229,8 @@ func isPolicyName(name string) bool {
 // readBounded reads a regular file of at most limit bytes. A pipe or a device
 // could keep the reader waiting for ever.
 func readBounded(path string, limit int64) ([]byte, time.Time, error) {
-	file, err := os.Open(path)
+	// Without O_NONBLOCK the opening of a pipe waits for its writer.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -16,8 +16,9 @@ import (
 const (
 	quietTime   = 10 * time.Millisecond  // without an event, before the files are read
 	mostDelay   = 40 * time.Millisecond  // of a read by further events
-	confirmTime = 100 * time.Millisecond // without an event, before a failure is reported
-	mostConfirm = 2 * time.Second        // of a failure's report by further events
+	confirmTime = 100 * time.Millisecond // without a change, before what may be half a save counts
+	mostConfirm = 2 * time.Second        // of a failure's report by further changes
+	mostShrink  = 30 * time.Second       // of a smaller policy's enforcement by further changes
 )
 
 // staleWrite is how long before its first event a file may have been written
@@ -55,6 +56,14 @@ type policyState struct {
 	failed  policy.Problems // nil where what is on disk is in force
 }
 
+// What makes a reload.
+const (
+	byEdit    = "edit"
+	byPoll    = "poll"
+	bySignal  = "signal"
+	byRequest = "request"
+)
+
 // trigger is why the policy is looked at.
 type trigger struct {
 	name string
@@ -88,9 +97,10 @@ type reloader struct {
 // pendingEdit is a change of files that has been noticed and not dealt with.
 type pendingEdit struct {
 	noticed bool
+	by      string    // what noticed it: edit or poll
 	first   time.Time // event since the last outcome
 	burst   time.Time // first event since the last read
-	last    time.Time
+	last    time.Time // event, or read that found other bytes than the one before
 }
 
 // newReloader makes a reloader for a gateway that starts with inForce.
@@ -130,7 +140,7 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 	r.refollow(w)
 	// What was edited since it was read, and before it was watched, made no
 	// event.
-	timer := time.NewTimer(r.notice(time.Now()))
+	timer := time.NewTimer(r.notice(byEdit, time.Now()))
 	defer timer.Stop()
 	if r.inForce.listsParsed {
 		r.deps.settle() // here, and not before the first query could be answered
@@ -141,29 +151,29 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 			return
 		case event := <-events:
 			if w.concerns(event) {
-				timer.Reset(r.notice(time.Now()))
+				timer.Reset(r.notice(byEdit, time.Now()))
 			}
 		case err := <-errors:
 			// Events were lost: look at everything.
 			r.deps.log.Warn("watching files", zap.Error(err))
-			timer.Reset(r.notice(time.Now()))
+			timer.Reset(r.notice(byEdit, time.Now()))
 		case <-timer.C:
 			if again := r.edited(time.Now()); again > 0 {
 				timer.Reset(again)
 			}
 			r.refollow(w)
 		case <-poll.C:
-			if !r.pending.noticed {
-				r.polled()
+			if wait := r.polled(time.Now()); wait > 0 {
+				timer.Reset(wait)
 			}
 			r.refollow(w)
 		case <-r.deps.hangup:
 			r.deps.reopen()
-			r.report(trigger{name: "signal", at: time.Now()}, r.load())
+			r.report(trigger{name: bySignal, at: time.Now()}, r.load())
 			r.deps.users()
 			r.refollow(w)
 		case request := <-r.requests:
-			out := r.report(trigger{name: "request", at: time.Now()}, r.load())
+			out := r.report(trigger{name: byRequest, at: time.Now()}, r.load())
 			out.problems = append(out.problems, r.deps.users()...)
 			request.reply <- out
 			r.refollow(w)
@@ -192,10 +202,10 @@ func (r *reloader) refollow(w *watch) {
 }
 
 // notice takes down an event and says how long to wait for more of them.
-func (r *reloader) notice(now time.Time) time.Duration {
+func (r *reloader) notice(by string, now time.Time) time.Duration {
 	p := &r.pending
 	if !p.noticed {
-		p.noticed, p.first, p.burst = true, now, now
+		p.noticed, p.by, p.first, p.burst = true, by, now, now
 	}
 	if p.burst.IsZero() {
 		p.burst = now
@@ -205,33 +215,52 @@ func (r *reloader) notice(now time.Time) time.Duration {
 }
 
 // edited deals with a pending edit. A good policy is in force when it returns.
-// A bad one may be half of a save: until the files have been quiet for a while
-// it keeps the edit pending, and says when to look again.
+// One that may be half of a save stays pending until the files have been at
+// rest for a while; again says when to look.
 func (r *reloader) edited(now time.Time) (again time.Duration) {
 	r.deps.config.look()
 	p := &r.pending
 	p.burst = time.Time{}
-	if r.latest.reported && !r.deps.source.changed(r.latest) {
+	if r.deps.source.changed(r.latest) {
+		r.load()
+		p.last = now
+	} else if r.latest.reported {
 		r.pending = pendingEdit{}
 		return 0
 	}
-	loaded := r.load()
-	wait := confirmTime - now.Sub(p.last)
-	if !loaded.OK() && wait > 0 && now.Sub(p.first) < mostConfirm {
+	if wait := r.unsettled(now); wait > 0 {
 		return wait
 	}
-	r.report(trigger{name: "edit", at: p.first}, loaded)
+	r.report(trigger{name: p.by, at: p.first}, r.latest)
 	r.pending = pendingEdit{}
 	return 0
 }
 
-// polled looks whether the files have changed without a notification.
-func (r *reloader) polled() {
-	r.deps.config.look()
-	if !r.deps.source.changed(r.latest) {
-		return
+// unsettled is how long the files have yet to be at rest before the policy
+// that was read last is dealt with; 0 where it is no half of a save.
+func (r *reloader) unsettled(now time.Time) time.Duration {
+	var most time.Duration
+	switch {
+	case !r.latest.OK():
+		most = mostConfirm
+	case shrunk(r.inForce, r.latest):
+		most = mostShrink
+	default:
+		return 0
 	}
-	r.report(trigger{name: "poll", at: time.Now()}, r.load())
+	waited := now.Sub(r.pending.first)
+	return max(0, min(confirmTime-now.Sub(r.pending.last), most-waited))
+}
+
+// polled looks whether the files have changed without a notification, and says
+// when to deal with it; 0 where there is nothing to deal with, or where it is
+// dealt with already.
+func (r *reloader) polled(now time.Time) (again time.Duration) {
+	r.deps.config.look()
+	if r.pending.noticed || !r.deps.source.changed(r.latest) {
+		return 0
+	}
+	return r.notice(byPoll, now)
 }
 
 // load reads the policy as it is on disk: the half of the line that can fail.
@@ -255,6 +284,7 @@ func (r *reloader) report(t trigger, loaded *Loaded) outcome {
 // enforce is the half of the line in which nothing can fail.
 func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
 	before := r.deps.engine.Swap(loaded.Program)
+	replaced := r.inForce
 	r.inForce = loaded
 	checked, closed := r.deps.recheck("policy")
 	took := time.Since(t.start(loaded.newest))
@@ -275,6 +305,9 @@ func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
 		zap.Duration("took", took),
 	}, policyDiff(before.Document(), loaded.Document)...)...)
 	r.logWarnings(loaded)
+	if cutShort(replaced, loaded) {
+		r.deps.log.Warn("policy in force is the beginning of the one before: if its end was not taken away on purpose, look for a full disk or a save that broke off, and save again")
+	}
 	if loaded.listsParsed {
 		r.deps.settle()
 	}
@@ -330,7 +363,7 @@ func problemField(problems policy.Problems) zap.Field {
 // start is the moment of the edit: when the file was written, as far as its
 // time stamp can be believed, or else the first event.
 func (t trigger) start(written time.Time) time.Time {
-	if t.name != "edit" {
+	if t.name != byEdit {
 		return t.at
 	}
 	if age := t.at.Sub(written); age > 0 && age < staleWrite {

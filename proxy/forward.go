@@ -54,8 +54,25 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		s.forwardWebSocket(x)
 		return
 	}
+	s.forwardPlain(x)
+}
+
+// forwardPlain carries one plain request. While it lasts it is registered as a
+// tunnel is, and judged once more (see Recheck): a download or a stream that a
+// new policy forbids ends at once, too.
+func (s *Server) forwardPlain(x *exchange) {
+	entry := &tunnel{server: s, request: x.request}
+	if !s.tunnels.add(entry) {
+		x.record()
+		x.busy()
+		return
+	}
+	defer s.tunnels.remove(entry)
+	if !x.decided() {
+		return
+	}
 	x.record()
-	s.carryHTTP(x, nil)
+	s.carryHTTP(x, nil, entry)
 }
 
 const transportWebSocket = "websocket"
@@ -104,8 +121,8 @@ type passage struct {
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
-// to become, or nil.
-func (s *Server) carryHTTP(x *exchange, t *tunnel) {
+// to become, or nil; entry is by what a plain exchange is cut short, or nil.
+func (s *Server) carryHTTP(x *exchange, t, entry *tunnel) {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	control := http.NewResponseController(x.w)
@@ -115,13 +132,17 @@ func (s *Server) carryHTTP(x *exchange, t *tunnel) {
 		_ = control.EnableFullDuplex()
 	}
 	p := &passage{exchange: x, tunnel: t}
-	p.watch = newIdleWatch(s.config.Timeouts.Idle, func() {
+	cut := func() {
 		cancel()
 		past := time.Unix(1, 0)
 		_ = control.SetReadDeadline(past)
 		_ = control.SetWriteDeadline(past)
-	})
+	}
+	p.watch = newIdleWatch(s.config.Timeouts.Idle, cut)
 	defer p.watch.stop()
+	if entry != nil {
+		entry.attach(closeFunc(func() error { cut(); return nil }))
+	}
 
 	response := &responder{ResponseWriter: x.w, passage: p, control: control}
 	s.forwarder.ServeHTTP(response, x.outgoing(context.WithValue(ctx, exchangeKey{}, p), p))

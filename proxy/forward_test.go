@@ -294,6 +294,37 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	}
 }
 
+// A plain stream that a new policy forbids ends with it, as a tunnel does.
+func TestRecheckEndsStreams(t *testing.T) {
+	left := make(chan struct{})
+	where := plainOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "one")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(left)
+	})
+	d := open(t, nil)
+	d.decide(func(*policy.Request) policy.Verdict { return allowed() })
+	d.name("us04web.zoom.us", "127.0.0.1")
+	c := d.client()
+	c.send(getting("http://" + at(where.Port(), "us04web.zoom.us") + "/"))
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(response.Body, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	d.decide(memo)
+	if result := d.Recheck(); result.Closed != 1 {
+		t.Errorf("%+v", result)
+	}
+	if _, err := io.ReadAll(response.Body); err == nil {
+		t.Error("the stream looks complete")
+	}
+	<-left
+}
+
 func TestTrailersPass(t *testing.T) {
 	where := plainOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")

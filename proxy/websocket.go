@@ -24,7 +24,7 @@ func (s *Server) forwardWebSocket(x *exchange) {
 		return
 	}
 	t.decide(x.record())
-	s.carryHTTP(x, t)
+	s.carryHTTP(x, t, nil)
 }
 
 // closeFunc is a func that closes something.

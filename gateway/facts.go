@@ -56,10 +56,10 @@ func isLoopback(listen string) bool {
 }
 
 // readiness is true while the gateway decides: a policy is loaded, always, and
-// both doors are bound. Its problems are what an administrator must mend.
+// both doors are bound and not about to close. Its problems are what an administrator must mend.
 func (g *Gateway) readiness() console.Readiness {
 	return console.Readiness{
-		Ready:    len(g.Addrs()) > 0 && g.engine.Program() != nil,
+		Ready:    len(g.Addrs()) > 0 && !g.stopping.Load(),
 		Problems: g.problems(),
 	}
 }
@@ -69,6 +69,9 @@ func (g *Gateway) problems() []string {
 	problems := []string{}
 	if len(g.Addrs()) == 0 {
 		problems = append(problems, "the doors are not bound yet")
+	}
+	if g.stopping.Load() {
+		problems = append(problems, "stopping")
 	}
 	if state.failed != nil {
 		problems = append(problems, fmt.Sprintf("the policy on disk is not in force: revision %s keeps deciding", g.engine.Program().Revision()))

@@ -66,6 +66,7 @@ type Gateway struct {
 
 	state         atomic.Pointer[policyState]
 	restartNeeded atomic.Bool
+	stopping      atomic.Bool
 	bound         atomic.Pointer[[]Address]
 	self          atomic.Pointer[[]netip.AddrPort]
 	started       time.Time
@@ -263,8 +264,10 @@ func (g *Gateway) Engine() *policy.Engine { return g.engine }
 // Shutdown stops the gateway: listeners close first, then tunnels may finish
 // for as long as proxy.drain allows, or until ctx ends, whichever is first.
 // Tunnels cut short are logged, and are no error. While tunnels drain, edits
-// and schedules still hold for them, and metrics can still be read.
+// and schedules still hold for them, metrics can still be read, and /readyz
+// answers 503.
 func (g *Gateway) Shutdown(ctx context.Context) error {
+	g.stopping.Store(true) // first, so that whoever balances load sends nobody to a door that closes
 	drain, cancel := context.WithTimeout(ctx, g.config.Proxy.Drain)
 	defer cancel()
 	var doors sync.WaitGroup

@@ -215,6 +215,9 @@ func TestDrain(t *testing.T) {
 	if err := echo(conn); err != nil {
 		t.Errorf("the tunnel did not outlive the listener: %v", err)
 	}
+	if status, body := g.get("/readyz"); status != http.StatusServiceUnavailable || body != "not ready\nstopping\n" {
+		t.Errorf("readyz while tunnels drain: %d %q", status, body)
+	}
 	select {
 	case err := <-stopped:
 		t.Fatalf("stopped with a tunnel open: %v", err)

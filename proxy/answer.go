@@ -203,6 +203,8 @@ func (x *exchange) answerConnect(write func(http.ResponseWriter)) {
 	}
 	var memory memoryResponse
 	write(&memory)
+	x.server.crowd.stay(x.conn.addr)
+	defer x.server.crowd.leave(x.conn.addr)
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		write(x.w)
@@ -213,9 +215,28 @@ func (x *exchange) answerConnect(write func(http.ResponseWriter)) {
 	x.server.linger(x.conn.TCPConn)
 }
 
+// mayLinger reports whether one more connection may linger; doneLingering must
+// follow. Those that may not are closed at once, at the risk of losing an
+// answer: patience with clients that do not listen has to end somewhere.
+func (s *Server) mayLinger() bool {
+	select {
+	case s.lingering <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) doneLingering() { <-s.lingering }
+
 // linger closes a connection so that what was written to it arrives; at once
-// when the server stops.
+// when the server stops, or too many linger.
 func (s *Server) linger(conn *net.TCPConn) {
+	if !s.mayLinger() {
+		_ = conn.Close()
+		return
+	}
+	defer s.doneLingering()
 	stop := context.AfterFunc(s.base, func() { _ = conn.Close() })
 	defer stop()
 	_ = conn.CloseWrite()
@@ -237,9 +258,10 @@ func (s *Server) linger(conn *net.TCPConn) {
 // has been answered already. A client that waits for leave to send a body is
 // not asked for it.
 func (x *exchange) discardBody() {
-	if x.r.Header.Get("Expect") != "" {
+	if x.r.Header.Get("Expect") != "" || !x.server.mayLinger() {
 		return
 	}
+	defer x.server.doneLingering()
 	control := http.NewResponseController(x.w)
 	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return

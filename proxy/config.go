@@ -35,8 +35,15 @@ type Config struct {
 	MaxHeaderBytes int
 
 	// MaxConns bounds the client connections that are not tunnels; more are
-	// closed as they come. 0: 16,384.
+	// closed as they come. A sixteenth of them, one at least, may be lingering:
+	// refused, and still sending. 0: 16,384.
 	MaxConns int
+
+	// MaxConnsPerClient bounds those of one client, so that none can take all
+	// of MaxConns. A client is an IPv4 address or an IPv6 network of 64 bits;
+	// a whole office may stand behind one. 0: a quarter of MaxConns, and 64 at
+	// least.
+	MaxConnsPerClient int
 
 	// MaxTunnels bounds open tunnels and WebSockets; more get 503. 0: 65,536.
 	MaxTunnels int
@@ -86,6 +93,8 @@ const (
 	defaultMaxConns       = 16 << 10
 	defaultMaxTunnels     = 64 << 10
 
+	leastConnsPerClient = 64
+
 	// keepAliveIdle closes a client connection on which no request has come
 	// for this long, unless Timeouts.Idle is shorter.
 	keepAliveIdle = 2 * time.Minute
@@ -128,6 +137,7 @@ func (c Config) complete() (Config, error) {
 	}{
 		{"header bytes", &c.MaxHeaderBytes, defaultMaxHeaderBytes},
 		{"connections", &c.MaxConns, defaultMaxConns},
+		{"connections of one client", &c.MaxConnsPerClient, 0},
 		{"tunnels", &c.MaxTunnels, defaultMaxTunnels},
 	} {
 		if *bound.value < 0 {
@@ -136,6 +146,9 @@ func (c Config) complete() (Config, error) {
 		if *bound.value == 0 {
 			*bound.value = bound.fallback
 		}
+	}
+	if c.MaxConnsPerClient == 0 {
+		c.MaxConnsPerClient = max(c.MaxConns/4, leastConnsPerClient)
 	}
 	if c.Realm == "" {
 		c.Realm = defaultRealm

@@ -4,11 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
-	"sync"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // listener accepts client connections, up to a number of them that all the
@@ -44,14 +40,15 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !l.crowd.admit() {
+		client, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+		addr := client.Addr().Unmap().WithZone("")
+		if !l.crowd.admit(addr) {
 			_ = conn.Close()
 			continue
 		}
-		client, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
 		return &clientConn{
 			TCPConn: conn,
-			addr:    client.Addr().Unmap().WithZone(""),
+			addr:    addr,
 			heads:   heads{limit: l.headLimit},
 		}, nil
 	}
@@ -78,64 +75,3 @@ func (c *clientConn) Read(p []byte) (int, error) {
 // sentEarly reports whether the client has sent something behind the request
 // that is being served. What is still on its way cannot be known.
 func (c *clientConn) sentEarly() bool { return c.heads.more() || waiting(c.TCPConn) > 0 }
-
-// crowd counts the connections that net/http looks after, and knows those that
-// have not sent a byte yet.
-type crowd struct {
-	limit int
-	shed  prometheus.Counter
-
-	mu      sync.Mutex
-	inside  int
-	silent  map[net.Conn]struct{}
-	closing bool
-}
-
-func newCrowd(limit int, shed prometheus.Counter) *crowd {
-	return &crowd{limit: limit, shed: shed, silent: make(map[net.Conn]struct{})}
-}
-
-func (c *crowd) admit() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inside >= c.limit {
-		c.shed.Inc()
-		return false
-	}
-	c.inside++
-	return true
-}
-
-// changed follows a connection's life; it is net/http's ConnState hook.
-func (c *crowd) changed(conn net.Conn, state http.ConnState) {
-	if client, ok := conn.(*clientConn); ok && state == http.StateHijacked {
-		client.heads.stop() // what comes now is no request
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		if c.closing {
-			_ = conn.Close()
-			return
-		}
-		c.silent[conn] = struct{}{}
-	case http.StateActive:
-		delete(c.silent, conn)
-	case http.StateClosed, http.StateHijacked:
-		delete(c.silent, conn)
-		c.inside--
-	}
-}
-
-// closeSilent closes the connections that have not sent a byte: browsers open
-// some for later, and net/http would wait seconds for each before it stops.
-// Those that come afterwards are closed at once.
-func (c *crowd) closeSilent() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closing = true
-	for conn := range c.silent {
-		_ = conn.Close()
-	}
-}

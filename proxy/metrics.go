@@ -69,7 +69,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedTunnels} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels} {
 		m.shed.WithLabelValues(reason)
 	}
 	if registerer == nil {
@@ -86,6 +86,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 // Values of the shed reason label.
 const (
 	shedConnections = "connections"
+	shedClient      = "client" // connections of one client
 	shedTunnels     = "tunnels"
 )
 

@@ -22,6 +22,7 @@ type Server struct {
 	identifiers *identifiers
 	networks    *networkGuard
 	crowd       *crowd
+	lingering   chan struct{} // one element a lingering connection
 	tunnels     *registry
 	relay       *relay
 	transport   *http.Transport
@@ -66,7 +67,8 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		dependencies: dependencies,
 		metrics:      m,
 		identifiers:  newIdentifiers(),
-		crowd:        newCrowd(config.MaxConns, m.shed.WithLabelValues(shedConnections)),
+		crowd:        newCrowd(config.MaxConns, config.MaxConnsPerClient, m.shed),
+		lingering:    make(chan struct{}, max(1, config.MaxConns/16)),
 		tunnels:      newRegistry(config.MaxTunnels),
 		relay:        newRelay(),
 		pseudonym:    newPseudonym(),

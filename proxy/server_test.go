@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,14 +166,7 @@ func TestTooManyConnections(t *testing.T) {
 	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConns = 2 })
 	where := origin(t, echoing)
 	first, second := d.client(), d.client()
-	inside := func(n int) func() bool {
-		return func() bool {
-			d.crowd.mu.Lock()
-			defer d.crowd.mu.Unlock()
-			return d.crowd.inside == n
-		}
-	}
-	eventually(t, "two are inside", inside(2))
+	eventually(t, "two are inside", d.inside(2))
 	third := d.client()
 	if rest := third.rest(); rest != "" {
 		t.Errorf("the third got %q", rest)
@@ -183,10 +177,112 @@ func TestTooManyConnections(t *testing.T) {
 		t.Fatal(response.Status)
 	}
 	_ = second.Close()
-	eventually(t, "nobody is inside", inside(0))
+	eventually(t, "nobody is inside", d.inside(0))
 	if got := d.tunnel(where.String()).echo("x"); got != "x" {
 		t.Errorf("echo %q", got)
 	}
+}
+
+// inside is the condition that so many connections are counted.
+func (d *door) inside(n int) func() bool {
+	return func() bool {
+		d.crowd.mu.Lock()
+		defer d.crowd.mu.Unlock()
+		return d.crowd.inside == n && (n > 0 || len(d.crowd.clients) == 0)
+	}
+}
+
+// One client cannot take all the room there is.
+func TestTooManyConnectionsOfOneClient(t *testing.T) {
+	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConnsPerClient = 1 })
+	first := d.client()
+	eventually(t, "one is inside", d.inside(1))
+	if rest := d.client().rest(); rest != "" {
+		t.Errorf("the second got %q", rest)
+	}
+	d.awaitMetric(1, "sallyport_proxy_shed_total", shedClient)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := dialer.Dial("tcp", d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	other := &client{TCPConn: conn.(*net.TCPConn), t: t, reader: newReader(conn)}
+	other.send(connectTo("zoom.us:443"))
+	if response, _ := other.answer(http.MethodConnect); response.StatusCode != http.StatusForbidden {
+		t.Errorf("another client: %s", response.Status)
+	}
+	_ = first.Close()
+	_ = other.Close()
+	eventually(t, "nobody is inside", d.inside(0))
+}
+
+func TestClientKey(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7":            "192.0.2.7",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::",
+		"2001:db8:1:2:ffff::":  "2001:db8:1:2::",
+		"2001:db8:1:3:3:4:5:6": "2001:db8:1:3::",
+		"fe80::1":              "fe80::",
+	} {
+		if got := clientKey(netip.MustParseAddr(addr)); got != netip.MustParseAddr(want) {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// trickle sends something now and then, until the connection is closed.
+func trickle(conn net.Conn) {
+	for {
+		if _, err := conn.Write([]byte("more")); err != nil {
+			return
+		}
+		time.Sleep(lingerQuiet / 10)
+	}
+}
+
+// A client that was refused and goes on sending takes room until it is gone.
+func TestLingeringConnectionsAreCounted(t *testing.T) {
+	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConns = 1 })
+	first := d.client()
+	first.send(connectTo("zoom.us:443") + "early")
+	if response, _ := first.answer(http.MethodConnect); response.StatusCode != http.StatusForbidden {
+		t.Fatal(response.Status)
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() { trickle(first) })
+	if rest := d.client().rest(); rest != "" {
+		t.Errorf("the second got %q", rest)
+	}
+	d.awaitMetric(1, "sallyport_proxy_shed_total", shedConnections)
+	_ = first.Close()
+	sending.Wait()
+	eventually(t, "nobody is inside", d.inside(0))
+	if response, _, _ := d.say(connectTo("zoom.us:443")); response.StatusCode != http.StatusForbidden {
+		t.Errorf("afterwards: %s", response.Status)
+	}
+}
+
+// Where too many linger already, no more time is spent.
+func TestLingeringIsBounded(t *testing.T) {
+	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConns = 32 })
+	for range 2 {
+		if !d.mayLinger() {
+			t.Fatal("a sixteenth of 32 is 2")
+		}
+		defer d.doneLingering()
+	}
+	here, there := tcpPair(t)
+	var sending sync.WaitGroup
+	sending.Go(func() { trickle(here) })
+	began := time.Now()
+	d.linger(there)
+	if took := time.Since(began); took > lingerTime/2 { // it would have taken lingerTime
+		t.Errorf("took %v", took)
+	}
+	_ = here.Close()
+	sending.Wait()
 }
 
 func TestSlowHeadIsCutOff(t *testing.T) {
@@ -256,6 +352,7 @@ func TestNewChecksWhatItIsGiven(t *testing.T) {
 		},
 		"timeout idle is -1s": func(c *Config, _ *Dependencies) { c.Timeouts.Idle = -time.Second },
 		"maximum of tunnels":  func(c *Config, _ *Dependencies) { c.MaxTunnels = -1 },
+		"of one client is -2": func(c *Config, _ *Dependencies) { c.MaxConnsPerClient = -2 },
 		"no decider":          func(_ *Config, d *Dependencies) { d.Decider = nil },
 		"no identify func":    func(_ *Config, d *Dependencies) { d.Identify = nil },
 		"no resolve func":     func(_ *Config, d *Dependencies) { d.Resolve = nil },

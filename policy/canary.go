@@ -8,7 +8,8 @@ const (
 	RuleCanary = "canary"
 	// RuleDenyNetworks refuses destinations that the proxy door never dials.
 	RuleDenyNetworks = "deny-networks"
-	// RuleClientHello refuses a TLS greeting that cannot be read.
+	// RuleClientHello refuses a tunnel that begins with a TLS greeting or a plain
+	// request whose host cannot be read.
 	RuleClientHello = "client-hello"
 	// RuleSignIn refuses a TLS server name whose verdict depends on who asks, in
 	// a tunnel that was opened without saying so.

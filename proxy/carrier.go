@@ -96,9 +96,11 @@ func (c *carrier) greet(early []byte) ([]byte, bool) {
 			c.record()
 			_ = c.client.SetReadDeadline(time.Time{})
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			state = helloBroken
+			state = hello.late()
 		case errors.Is(err, io.EOF) && !started:
 			state = helloForeign // nothing at all will come
+		case errors.Is(err, io.EOF) && hello.clear != nil:
+			state = helloComplete // what there is has been read
 		default:
 			c.tunnel.end(closedByClient, "")
 			return nil, false

@@ -244,6 +244,30 @@ func TestServerFirst(t *testing.T) {
 	}
 }
 
+// The host of a plain request at the start of a tunnel is a claim like a TLS
+// server name; other protocols pass, whichever side ends first.
+func TestPlainRequestInATunnelIsJudged(t *testing.T) {
+	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.FirstByte = 50 * time.Millisecond })
+	where := origin(t, echoing)
+	for i, request := range []string{"GET / HTTP/1.1\r\nHost: zoom.us\r\n\r\n", "GET http://us04web.zoom.us/ HTTP/1.1\r\n\r\n"} {
+		c := d.tunnel(where.String())
+		c.send(request)
+		if got := c.rest(); strings.Contains(got, "GET") {
+			t.Errorf("%q reached the origin", request)
+		}
+		decisions, _ := d.await(i+1, i+1)
+		if decisions[i].Verdict.RuleName() != "zoom-memo" {
+			t.Errorf("%q: %+v", request, decisions[i].Verdict)
+		}
+	}
+	for _, text := range []string{"GET / HTTP/1.1\r\nHost: fine.example\r\n\r\n", "hello", "\x00\x01"} {
+		c := d.tunnel(where.String())
+		if got := c.echo(text); got != text {
+			t.Errorf("sent %q, got %q", text, got)
+		}
+	}
+}
+
 // A client that stays silent is recorded after the first-byte time, and its
 // hello is judged when it comes: waiting is no way round, and the refusal is
 // recorded as one.

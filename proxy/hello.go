@@ -21,8 +21,8 @@ const (
 	helloBroken                     // this is TLS, and cannot be read
 )
 
-// helloReader reads the ClientHello at the start of a byte stream, without
-// consuming it: raw keeps every byte that it was fed. The handshake message
+// helloReader reads the ClientHello at the start of a byte stream, or else the
+// head of a plain HTTP/1 request, without consuming it: raw keeps every byte that it was fed. The handshake message
 // may be split over records and over reads in any way. Each byte is looked at
 // once, however small the pieces are that a client sends.
 type helloReader struct {
@@ -30,18 +30,26 @@ type helloReader struct {
 	next    int    // in raw: where the next record starts
 	message []byte // the handshake message, without record headers
 	names   []string
+	clear   *clearReader // once it is clear that this is not TLS
 }
 
 // feed takes the next bytes and says how things stand. It must not be called
 // again after anything but helloPartial.
 func (h *helloReader) feed(data []byte) helloState {
 	h.raw = append(h.raw, data...)
+	if h.clear != nil {
+		return h.feedClear(data)
+	}
 	for {
 		if state := h.messageState(); state != helloPartial {
 			return state
 		}
 		rest := h.raw[h.next:]
 		if state := recordStart(rest, h.next == 0); state != helloComplete {
+			if state == helloForeign {
+				h.clear = &clearReader{}
+				return h.feedClear(h.raw)
+			}
 			return h.bounded(state)
 		}
 		length := int(rest[3])<<8 | int(rest[4])
@@ -51,6 +59,20 @@ func (h *helloReader) feed(data []byte) helloState {
 		h.message = append(h.message, rest[5:5+length]...)
 		h.next += 5 + length
 	}
+}
+
+// feedClear reads what is not TLS as a plain request.
+func (h *helloReader) feedClear(data []byte) helloState {
+	state := h.clear.feed(data)
+	h.names = h.clear.names
+	return h.bounded(state)
+}
+
+// late says what to make of a start that has not come whole in its time. A
+// few bytes of another protocol pass; half a ClientHello, or half a request,
+// might become anything.
+func (h *helloReader) late() helloState {
+	return foreignOrBroken(h.clear != nil && !h.clear.committed())
 }
 
 // bounded gives up on a hello that does not end.

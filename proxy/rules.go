@@ -5,9 +5,9 @@ import "github.com/sallyport/sallyport/policy"
 // Names of the rules that are the door's own. They stand in logs, metrics and
 // X-Sallyport-Rule where no rule of the policy is to be named.
 const (
-	ruleDenyNetworks = "deny-networks"
-	ruleClientHello  = "client-hello"
-	ruleSignIn       = "sign-in"
+	ruleDenyNetworks = policy.RuleDenyNetworks
+	ruleClientHello  = policy.RuleClientHello
+	ruleSignIn       = policy.RuleSignIn
 )
 
 // deniedNetwork turns what the policy allowed into a refusal, because of where
@@ -19,12 +19,12 @@ func deniedNetwork(allowed policy.Verdict, host policy.Host) policy.Verdict {
 	})
 }
 
-// unreadableHello refuses a TLS handshake in which the server's name cannot be
-// read: nobody sends one by accident.
+// unreadableHello refuses a tunnel that begins with a TLS handshake or a plain
+// request whose host cannot be read: nobody sends one by accident.
 func unreadableHello(allowed policy.Verdict, host policy.Host) policy.Verdict {
 	return ownRefusal(allowed, host, &policy.Rule{
 		Name:   ruleClientHello,
-		Reason: "the TLS handshake could not be read",
+		Reason: "the start of the connection could not be read",
 	})
 }
 

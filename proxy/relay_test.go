@@ -103,11 +103,11 @@ func TestAnswerOfAServerThatHangsUp(t *testing.T) {
 	if got := c.read(6); got != "enough" {
 		t.Errorf("got %q", got)
 	}
-	c.send("and more")
-	_ = c.CloseWrite()
-	if rest := c.rest(); rest != "" {
+	if rest := c.rest(); rest != "" { // the server's end, before the client's
 		t.Errorf("got %q", rest)
 	}
+	c.send("and more")
+	_ = c.CloseWrite()
 	if _, ends := d.await(1, 1); ends[0].ClosedBy != closedByUpstream || ends[0].BytesUp != 18 {
 		t.Errorf("end %+v", ends[0])
 	}

@@ -376,7 +376,7 @@ func TestForwardErrorsTellNothing(t *testing.T) {
 	l, _ := net.Listen("tcp", "127.0.0.1:0")
 	dead := l.Addr().String()
 	_ = l.Close()
-	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.Idle = 100 * time.Millisecond })
+	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.Idle = time.Second })
 	for target, status := range map[string]int{
 		garbage.String():   http.StatusBadGateway,
 		switching.String(): http.StatusBadGateway,
@@ -552,7 +552,7 @@ func TestForwardIdleTimeout(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.Idle = 100 * time.Millisecond })
+	d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.Idle = time.Second })
 	c := d.client()
 	c.send(getting("http://" + where.String() + "/"))
 	if rest := c.rest(); !strings.Contains(rest, "begun") || strings.HasSuffix(rest, "0\r\n\r\n") {

@@ -123,6 +123,7 @@ type failure struct {
 	sentence    string
 }
 
+// text is what the client reads about its host.
 func (f failure) text(host policy.Host) string {
 	return fmt.Sprintf("%s: %s\n", host, f.sentence)
 }
@@ -134,7 +135,10 @@ const statusClientGone = 499
 // resolveError is a failure to find out the addresses of a name.
 type resolveError struct{ err error }
 
+// Error says what failed.
 func (e *resolveError) Error() string { return "resolve: " + e.err.Error() }
+
+// Unwrap is the error that resolving ended with.
 func (e *resolveError) Unwrap() error { return e.err }
 
 // describe sorts an error from resolving, dialling or a round trip.
@@ -277,6 +281,7 @@ type memoryResponse struct {
 	body   bytes.Buffer
 }
 
+// Header is the answer's, to be filled in before bytes is called.
 func (m *memoryResponse) Header() http.Header {
 	if m.header == nil {
 		m.header = make(http.Header)
@@ -284,8 +289,10 @@ func (m *memoryResponse) Header() http.Header {
 	return m.header
 }
 
+// WriteHeader keeps the status.
 func (m *memoryResponse) WriteHeader(status int) { m.status = status }
 
+// Write keeps a piece of the body. It never fails.
 func (m *memoryResponse) Write(p []byte) (int, error) { return m.body.Write(p) }
 
 // bytes is the answer as it goes over the wire, the last on its connection.

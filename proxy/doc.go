@@ -35,4 +35,9 @@
 // origins are pooled under the set of addresses that was checked, never under
 // a name, so that a request can only reuse a connection to an address that was
 // checked for it.
+//
+// # Where it runs
+//
+// On Unix: the relay reads from sockets with unix.Read. Linux besides moves
+// bytes without copying them, and sees early bytes that nobody has read yet.
 package proxy

@@ -42,7 +42,8 @@ type Readiness struct {
 
 // ReloadReply is the body of POST /-/reload. Loaded is true where the policy
 // on disk is the one in force now; otherwise the old one keeps deciding and
-// Problems says why.
+// Problems says why. An error among the Problems of a policy that was loaded is
+// one of the users' file: those known before go on.
 type ReloadReply struct {
 	Loaded   bool            `json:"loaded"`
 	Changed  bool            `json:"changed"`
@@ -165,7 +166,7 @@ func (a *admin) reload(w http.ResponseWriter, r *http.Request) {
 		reply.Problems = policy.Problems{}
 	}
 	status := http.StatusOK
-	if !reply.Loaded {
+	if !reply.Loaded || reply.Problems.HasErrors() {
 		status = http.StatusUnprocessableEntity
 	}
 	writeJSON(w, status, reply)

@@ -31,14 +31,10 @@ func CheckConfig(path string) (policyPath string, problems policy.Problems) {
 	}
 	if c.Proxy.UsersFile != "" {
 		if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
-			problems = append(problems, usersProblem(c, err))
+			problems = append(problems, usersProblems(c.Path, c.Proxy.UsersFile, err)...)
 		}
 	}
 	return c.Policy, problems
-}
-
-func usersProblem(c *Config, err error) policy.Problem {
-	return policy.Problem{Position: policy.Position{File: c.Path}, Message: "proxy.users: " + err.Error()}
 }
 
 func readConfig(path string) (*Config, policy.Problems) {

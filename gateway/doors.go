@@ -14,7 +14,6 @@ import (
 
 	"github.com/sallyport/sallyport/dnsfilter"
 	"github.com/sallyport/sallyport/identity"
-	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/proxy"
 )
 
@@ -210,29 +209,6 @@ func (g *Gateway) recheck(reason string) (checked, closed int) {
 
 func (g *Gateway) nextEdge(after time.Time) time.Time {
 	return g.engine.Program().NextEdge(after)
-}
-
-// loadUsers reads the htpasswd file, where there is one. On failure the users
-// known before stay known.
-func (g *Gateway) loadUsers() policy.Problems {
-	path := g.config.Proxy.UsersFile
-	if path == "" {
-		return nil
-	}
-	users, err := identity.LoadHtpasswd(path)
-	if err != nil {
-		return policy.Problems{usersProblem(g.config, err)}
-	}
-	g.identity.SetUsers(users)
-	return nil
-}
-
-func (g *Gateway) reloadUsers() policy.Problems {
-	problems := g.loadUsers()
-	if len(problems) > 0 {
-		g.deps.Log.Error("users not read: those known before stay", problemField(problems))
-	}
-	return problems
 }
 
 func (g *Gateway) reopenAudit() {

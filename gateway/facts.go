@@ -84,6 +84,12 @@ func (g *Gateway) problems() []string {
 			problems = append(problems, fmt.Sprintf("list %q: %s; its last good copy keeps deciding", l.Name, l.Trouble))
 		}
 	}
+	if trouble := g.users.trouble(); len(trouble) > 0 {
+		problems = append(problems, "the htpasswd file on disk is not in force: the users known before can still sign in")
+		for _, p := range trouble {
+			problems = append(problems, p.String())
+		}
+	}
 	if g.restartNeeded.Load() {
 		problems = append(problems, fmt.Sprintf("%s has changed: restart the gateway to apply it", g.config.Path))
 	}

@@ -61,6 +61,7 @@ type Gateway struct {
 	admin    *webServer // nil: off
 	portal   *webServer // nil: off
 	watched  *configWatch
+	users    *usersFile
 	reloader *reloader
 	edges    *edges
 
@@ -115,7 +116,14 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	g.bound.Store(&[]Address{})
 	g.self.Store(&[]netip.AddrPort{})
 	g.identity = identity.New(identity.Config{Remember: config.Users.Remember}, g.engine)
-	if problems := g.loadUsers(); problems.HasErrors() {
+	g.users = &usersFile{
+		path:    config.Proxy.UsersFile,
+		config:  config.Path,
+		set:     g.identity.SetUsers,
+		recheck: g.recheck,
+		log:     deps.Log.Named("users"),
+	}
+	if problems := g.users.load(); problems.HasErrors() {
 		return nil, problems.Err()
 	}
 	if g.audit, err = g.newAudit(); err != nil {
@@ -189,7 +197,7 @@ func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
 		engine:  g.engine,
 		recheck: g.recheck,
 		swapped: g.edges.wake,
-		users:   g.reloadUsers,
+		users:   g.users,
 		reopen:  g.reopenAudit,
 		config:  g.watched,
 		hangup:  g.deps.Hangup,

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -226,6 +227,13 @@ func (r *running) connect(target string) (conn net.Conn, status int, header http
 		return nil, response.StatusCode, response.Header
 	}
 	return conn, response.StatusCode, response.Header
+}
+
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
+// basic is the value of a Proxy-Authorization field.
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 // entries are the lines of the decision log so far.

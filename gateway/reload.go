@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -37,11 +38,11 @@ type reloadDeps struct {
 	source  *policySource
 	engine  *policy.Engine
 	recheck func(reason string) (checked, closed int)
-	swapped func()                 // a new policy is in force
-	users   func() policy.Problems // reads the htpasswd file again
-	reopen  func()                 // opens the decision log again
-	config  *configWatch           // notices changes that need a restart
-	hangup  <-chan os.Signal       // SIGHUP; nil: none
+	swapped func()           // a new policy is in force
+	users   *usersFile       // notices changes of the htpasswd file
+	reopen  func()           // opens the decision log again
+	config  *configWatch     // notices changes that need a restart
+	hangup  <-chan os.Signal // SIGHUP; nil: none
 	metrics *metrics
 	log     *zap.Logger
 	now     func() time.Time
@@ -170,11 +171,11 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 		case <-r.deps.hangup:
 			r.deps.reopen()
 			r.report(trigger{name: bySignal, at: time.Now()}, r.load())
-			r.deps.users()
+			r.deps.users.reload()
 			r.refollow(w)
 		case request := <-r.requests:
 			out := r.report(trigger{name: byRequest, at: time.Now()}, r.load())
-			out.problems = append(out.problems, r.deps.users()...)
+			out.problems = append(slices.Clip(out.problems), r.deps.users.reload()...)
 			request.reply <- out
 			r.refollow(w)
 		}
@@ -195,8 +196,10 @@ func (r *reloader) refollow(w *watch) {
 		return
 	}
 	files := append([]string{}, r.latest.files...)
-	if r.deps.config.path != "" {
-		files = append(files, r.deps.config.path)
+	for _, path := range []string{r.deps.config.path, r.deps.users.path} {
+		if path != "" {
+			files = append(files, path)
+		}
 	}
 	w.follow(files, []string{r.deps.source.path})
 }
@@ -214,16 +217,27 @@ func (r *reloader) notice(by string, now time.Time) time.Duration {
 	return max(0, min(quietTime, mostDelay-now.Sub(p.burst)))
 }
 
-// edited deals with a pending edit. A good policy is in force when it returns.
-// One that may be half of a save stays pending until the files have been at
-// rest for a while; again says when to look.
+// edited deals with what was noticed: a change of the configuration, of the
+// users, of the policy. It says when to look again; 0 where all is dealt with.
 func (r *reloader) edited(now time.Time) (again time.Duration) {
 	r.deps.config.look()
+	users, edit := r.deps.users.look(now), r.editedPolicy(now)
+	if users == 0 || edit == 0 {
+		return max(users, edit)
+	}
+	return min(users, edit)
+}
+
+// editedPolicy deals with a pending edit. A good policy is in force when it
+// returns. One that may be half of a save stays pending until the files have
+// been at rest for a while.
+func (r *reloader) editedPolicy(now time.Time) (again time.Duration) {
 	p := &r.pending
 	p.burst = time.Time{}
 	if r.deps.source.changed(r.latest) {
+		r.notice(byEdit, now) // where another file's edit led here
+		p.burst = time.Time{}
 		r.load()
-		p.last = now
 	} else if r.latest.reported {
 		r.pending = pendingEdit{}
 		return 0
@@ -257,10 +271,14 @@ func (r *reloader) unsettled(now time.Time) time.Duration {
 // dealt with already.
 func (r *reloader) polled(now time.Time) (again time.Duration) {
 	r.deps.config.look()
-	if r.pending.noticed || !r.deps.source.changed(r.latest) {
+	if r.pending.noticed {
 		return 0
 	}
-	return r.notice(byPoll, now)
+	users := r.deps.users.look(now)
+	if r.deps.source.changed(r.latest) {
+		return r.notice(byPoll, now) // which looks after the users too
+	}
+	return users
 }
 
 // load reads the policy as it is on disk: the half of the line that can fail.

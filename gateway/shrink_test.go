@@ -36,10 +36,14 @@ tests:
 
 // assembled is a gateway whose reloader a test drives by hand, at times of its
 // own choosing.
-func assembled(t *testing.T, policyPath string) (*Gateway, *observer.ObservedLogs) {
+func assembled(t *testing.T, policyPath string, edits ...func(*Config)) (*Gateway, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
-	g, err := New(testConfig(t, policyPath), Dependencies{Log: zap.New(core)})
+	config := testConfig(t, policyPath)
+	for _, edit := range edits {
+		edit(config)
+	}
+	g, err := New(config, Dependencies{Log: zap.New(core)})
 	if err != nil {
 		t.Fatal(err)
 	}

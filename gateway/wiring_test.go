@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -44,7 +43,7 @@ func TestUsers(t *testing.T) {
 		t.Helper()
 		header := ""
 		if password != "" {
-			header = "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("Priya@corp.example:"+password)) + "\r\n"
+			header = "Proxy-Authorization: " + basic("Priya@corp.example", password) + "\r\n"
 		}
 		conn, err := net.Dial("tcp", g.addr("proxy http"))
 		if err != nil {

@@ -8,7 +8,8 @@ import (
 // Decision is one verdict as it is remembered: what was asked, by whom, how it
 // came in, and what was said. Doors fill one per request and hand it to a
 // record func; package audit counts and writes it. One Decision a request,
-// however many times the door asked on the way.
+// however many times the door asked on the way; a tunnel that was recorded as
+// allowed and is refused by what its client says later has a second one.
 type Decision struct {
 	ID        string // empty: audit gives it one
 	Time      time.Time

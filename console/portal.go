@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,10 +16,11 @@ type PortalFacts struct {
 	// Organisation is who runs the gateway and whom to ask.
 	Organisation func() policy.Organisation
 
-	// Refusal judges a host that the client asked for by name, as the DNS
-	// door does for that client now. False means that the policy lets it
-	// through.
-	Refusal func(client netip.Addr, host policy.Host) (blockpage.Refusal, bool)
+	// Refusal judges a host that the client asked for by name, and what that
+	// name leads to, as the DNS door does for that client now. False means
+	// that the policy lets it through. It may look the name up, and ends with
+	// its context.
+	Refusal func(ctx context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool)
 
 	// Proxy is the host and port that the auto-configuration file names. An
 	// empty host stands for the host under which the client reached the
@@ -61,7 +63,7 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.own.ServeHTTP(w, r)
 		return
 	}
-	if refusal, refused := p.facts.Refusal(clientOf(r), host); refused {
+	if refusal, refused := p.facts.Refusal(r.Context(), clientOf(r), host); refused {
 		blockpage.Write(w, r, http.StatusForbidden, refusal)
 		return
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -15,7 +16,7 @@ func testPortal(config PortalConfig, proxyHost string, proxyPort uint16) http.Ha
 		Organisation: func() policy.Organisation {
 			return policy.Organisation{Name: "Example <Rockets>", Contact: "it@corp.example"}
 		},
-		Refusal: func(client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+		Refusal: func(_ context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
 			if client != netip.MustParseAddr("192.0.2.1") || !strings.HasSuffix(host.Name(), "zoom.us") {
 				return blockpage.Refusal{}, false
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/blockpage"
 	"github.com/sallyport/sallyport/console"
@@ -139,20 +140,51 @@ func (g *Gateway) explain(q console.Question) (policy.Explanation, error) {
 	return q.Ask(g.engine.Program(), g.deps.Now())
 }
 
-// refusal judges a name as the DNS door does for that client now. It is not
-// recorded: the query that led the client here was.
-func (g *Gateway) refusal(client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+// How long the portal looks for what a name leads to, and how many names at a
+// time: whoever reaches the portal can have it look up any name.
+const (
+	refusalTime    = 2 * time.Second
+	refusalLookups = 64
+)
+
+// refusal judges a name as the DNS door does for that client now: by itself,
+// and else by what it leads to, since a name of somebody's own may lead into a
+// refused app. It is not recorded: the query that led the client here was.
+func (g *Gateway) refusal(ctx context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
 	now := g.deps.Now()
-	verdict := g.engine.Decide(&policy.Request{
+	request := policy.Request{
 		Subject: g.identity.ByAddr(client),
 		Door:    policy.DoorDNS,
 		At:      now,
 		Host:    host,
-	})
+	}
+	verdict := g.engine.Decide(&request)
+	if !verdict.Action.Refuses() {
+		request.Derived = g.leadsTo(ctx, host)
+		verdict = g.engine.Decide(&request)
+	}
 	if !verdict.Action.Refuses() {
 		return blockpage.Refusal{}, false
 	}
 	return blockpage.FromVerdict(&verdict, host, "", now), true
+}
+
+// leadsTo is what can be found in time of the targets and addresses of a name.
+func (g *Gateway) leadsTo(ctx context.Context, host policy.Host) []policy.Host {
+	select {
+	case g.lookups <- struct{}{}:
+		defer func() { <-g.lookups }()
+	default:
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, refusalTime)
+	defer cancel()
+	found, err := g.dns.Resolve(ctx, host.Name())
+	if err != nil {
+		// What was found on the way is there nevertheless.
+		g.deps.Log.Debug("look a name up for the portal", zap.String("host", host.Name()), zap.Error(err))
+	}
+	return found.Facts
 }
 
 // advertisedProxy is the proxy that the auto-configuration file names: the one

@@ -71,6 +71,7 @@ type Gateway struct {
 	bound         atomic.Pointer[[]Address]
 	self          atomic.Pointer[[]netip.AddrPort]
 	started       time.Time
+	lookups       chan struct{} // a place for each that the portal has under way
 
 	stop    context.CancelFunc // of the goroutines below
 	running sync.WaitGroup
@@ -110,6 +111,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 		registry: prometheus.NewRegistry(),
 		engine:   policy.NewEngine(loaded.Program),
 		started:  deps.Now(),
+		lookups:  make(chan struct{}, refusalLookups),
 	}
 	g.metrics = newMetrics(g.registry, deps.Build)
 	g.state.Store(&policyState{inForce: loaded})

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/policy"
 )
 
 // memo bans one app from a date on; what follows it can be replaced by tests.
@@ -99,10 +102,17 @@ func TestGateway(t *testing.T) {
 // TestPortalJudgesAsTheDNSDoor asks the portal under a refused name, as a
 // browser does that was answered with its address.
 func TestPortalJudgesAsTheDNSDoor(t *testing.T) {
-	g := start(t, memo, func(c *Config, _ *Dependencies) { c.DNS.Answer = 5 /* page */ })
-	addrs, _, err := queryA(g.addr("dns udp"), "zoom.us")
-	if err != nil || len(addrs) != 1 || addrs[0].String() != "127.0.0.1" {
-		t.Fatalf("the page's address is %v, %v: want the portal's", addrs, err)
+	page := netip.MustParseAddr("192.0.2.80")
+	g := start(t, memo, func(c *Config, _ *Dependencies) {
+		c.DNS.Answer, c.Portal.Addresses = policy.AnswerPage, []netip.Addr{page}
+	})
+	for name, want := range map[string]netip.Addr{
+		"zoom.us": page, "vanity.corp.example": page, "zoomlion.com": loopback(),
+	} {
+		addrs, _, err := queryA(g.addr("dns udp"), name)
+		if err != nil || len(addrs) != 1 || addrs[0] != want {
+			t.Fatalf("%s has %v, %v: want %v", name, addrs, err, want)
+		}
 	}
 	for _, test := range []struct {
 		host   string
@@ -111,6 +121,8 @@ func TestPortalJudgesAsTheDNSDoor(t *testing.T) {
 	}{
 		{"us04web.zoom.us", 403, "Privacy and security concerns"},
 		{"zoomlion.com", 200, "is not refused"},
+		{"vanity.corp.example", 403, "Privacy and security concerns"},  // an alias
+		{"service.corp.example", 403, "Privacy and security concerns"}, // by its HTTPS record
 		{g.addr("portal http"), 200, "Example Rockets"},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+g.addr("portal http")+"/", nil)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,7 +100,8 @@ func queryOn(conn net.Conn, id uint16, name string) (addrs []netip.Addr, ttl uin
 }
 
 // stubUpstream answers every A question with 127.0.0.1 and a TTL of an hour,
-// and every other with nothing.
+// and every other with nothing. Names that begin with vanity are aliases of one
+// of Zoom's, and the HTTPS record of those that begin with service leads there.
 func stubUpstream(t *testing.T) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -126,6 +128,9 @@ func stubUpstream(t *testing.T) string {
 	return conn.LocalAddr().String()
 }
 
+// typeHTTPS is the record type of RFC 9460 §9.
+const typeHTTPS = dnsmessage.Type(65)
+
 func stubReply(packet []byte) []byte {
 	var m dnsmessage.Message
 	if err := m.Unpack(packet); err != nil || len(m.Questions) != 1 {
@@ -135,9 +140,20 @@ func stubReply(packet []byte) []byte {
 	m.Additionals = nil
 	q := m.Questions[0]
 	header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 3600}
+	const led = "us04web.zoom.us."
+	if strings.HasPrefix(q.Name.String(), "vanity.") {
+		alias := header
+		alias.Type = dnsmessage.TypeCNAME
+		header.Name = dnsmessage.MustNewName(led)
+		m.Answers = []dnsmessage.Resource{{Header: alias, Body: &dnsmessage.CNAMEResource{CNAME: header.Name}}}
+	}
 	switch {
+	case q.Type == typeHTTPS && strings.HasPrefix(q.Name.String(), "service."):
+		header.Type = typeHTTPS
+		record := append([]byte{0, 1}, "\x07us04web\x04zoom\x02us\x00"...) // RFC 9460 §2.2: priority, target
+		m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.UnknownResource{Type: typeHTTPS, Data: record}}}
 	case q.Type == dnsmessage.TypeA:
-		m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}}}
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}})
 	default:
 		header.Type = dnsmessage.TypeSOA
 		m.Authorities = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.SOAResource{

@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, build Build) *metrics {
 		}),
 		timeToEnforce: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sallyport_policy_time_to_enforce_seconds",
-			Help:    "From the writing of a policy file to both doors enforcing it, open tunnels included.",
+			Help:    "From the writing of a policy file to both doors enforcing it, open tunnels included; edits that were noticed, not reloads by signal or request.",
 			Buckets: []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		listStale: prometheus.NewGaugeVec(prometheus.GaugeOpts{

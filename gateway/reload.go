@@ -22,9 +22,9 @@ const (
 	mostShrink  = 30 * time.Second       // of a smaller policy's enforcement by further changes
 )
 
-// staleWrite is how long before its first event a file may have been written
-// for its time stamp to be the moment of the edit. An older stamp was copied
-// from elsewhere.
+// staleWrite is how long before it could first be noticed a file may have been
+// written for its time stamp to be the moment of the edit. An older stamp was
+// copied from elsewhere.
 const staleWrite = time.Minute
 
 // reloadConfig is what a reloader is told.
@@ -305,13 +305,16 @@ func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
 	replaced := r.inForce
 	r.inForce = loaded
 	checked, closed := r.deps.recheck("policy")
-	took := time.Since(t.start(loaded.newest))
+	begun, known := t.start(loaded.newest, r.config.poll)
+	took := time.Since(begun)
 
 	r.deps.swapped()
 	r.deps.publish(policyState{inForce: loaded})
 	r.deps.metrics.count(resultSuccess)
 	r.deps.metrics.good(loaded.Program.Revision(), r.deps.now(), loaded.Lists)
-	r.deps.metrics.timeToEnforce.Observe(took.Seconds())
+	if known {
+		r.deps.metrics.timeToEnforce.Observe(took.Seconds())
+	}
 	r.deps.log.Info("policy in force", append([]zap.Field{
 		zap.String("revision", loaded.Program.Revision()),
 		zap.String("before", before.Revision()),
@@ -379,13 +382,18 @@ func problemField(problems policy.Problems) zap.Field {
 }
 
 // start is the moment of the edit: when the file was written, as far as its
-// time stamp can be believed, or else the first event.
-func (t trigger) start(written time.Time) time.Time {
-	if t.name != byEdit {
-		return t.at
+// time stamp can be believed. A notification is the next best; known is false
+// where there is none, and the moment is that of the look.
+func (t trigger) start(written time.Time, poll time.Duration) (at time.Time, known bool) {
+	age := t.at.Sub(written)
+	switch {
+	case t.name == byEdit && age > 0 && age < staleWrite:
+		return written, true
+	case t.name == byEdit:
+		return t.at, true
+	case t.name == byPoll && age > 0 && age < staleWrite+poll:
+		return written, true
+	default:
+		return t.at, false
 	}
-	if age := t.at.Sub(written); age > 0 && age < staleWrite {
-		return written
-	}
-	return t.at
 }

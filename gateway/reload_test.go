@@ -221,6 +221,35 @@ func TestPollNoticesWhatTheWatchDoesNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wantNewRevision(first)
+	g.wantMetric(enforced, "1")
+}
+
+// TestStartOfAnEdit takes the time stamp of what was written for the start, but
+// not one that was copied with the file.
+func TestStartOfAnEdit(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	const poll = 10 * time.Second
+	for _, test := range []struct {
+		by    string
+		age   time.Duration // of the file, at the first look
+		want  time.Duration // before the first look
+		known bool
+	}{
+		{byEdit, 3 * time.Millisecond, 3 * time.Millisecond, true},
+		{byEdit, -time.Millisecond, 0, true}, // written on
+		{byEdit, 2 * time.Minute, 0, true},   // moved here: the event is the edit
+		{byPoll, 9 * time.Second, 9 * time.Second, true},
+		{byPoll, staleWrite + poll - 1, staleWrite + poll - 1, true},
+		{byPoll, staleWrite + poll, 0, false},
+		{byPoll, -time.Millisecond, 0, false},
+		{bySignal, time.Second, 0, false},
+		{byRequest, time.Second, 0, false},
+	} {
+		got, known := trigger{name: test.by, at: at}.start(at.Add(-test.age), poll)
+		if before := at.Sub(got); before != test.want || known != test.known {
+			t.Errorf("%s of a file %v old: %v before, known %v; want %v, %v", test.by, test.age, before, known, test.want, test.known)
+		}
+	}
 }
 
 func TestReloadByRequest(t *testing.T) {

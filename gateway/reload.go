@@ -284,6 +284,7 @@ func (r *reloader) polled(now time.Time) (again time.Duration) {
 // load reads the policy as it is on disk: the half of the line that can fail.
 func (r *reloader) load() *Loaded {
 	r.latest = r.deps.source.load(r.deps.now())
+	keepDefault(r.inForce, r.latest)
 	return r.latest
 }
 

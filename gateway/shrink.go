@@ -19,6 +19,20 @@ func shrunk(before, after *Loaded) bool {
 	return fewer(before.Document, after.Document) || fewerListed(before.Lists, after.Lists) || endMissing(before, after)
 }
 
+// keepDefault makes it an error to lose the default that the policy in force
+// spells out. It stands near the end of most policies, so that a file that was
+// cut off, by a full disk for example, has lost it, and would let everything
+// through that it no longer names.
+func keepDefault(before, after *Loaded) {
+	if after.Document == nil || !before.Document.DefaultGiven || after.Document.DefaultGiven {
+		return
+	}
+	after.Problems = append(after.Problems, policy.Problem{
+		Position: policy.Position{File: after.Document.Files[0], Line: 1, Column: 1},
+		Message:  `the policy in force has a "default", and this one has none: its end may be missing; write "default: allow" or "default: block"`,
+	})
+}
+
 func fewer(before, after *policy.Document) bool {
 	return len(after.Rules) < len(before.Rules) ||
 		len(after.Exceptions) < len(before.Exceptions) ||

@@ -23,8 +23,8 @@ func TestConfigurations(t *testing.T) {
 			if config == nil {
 				return
 			}
-			if loaded := gateway.LoadPolicy(config.Policy, time.Now()); !loaded.OK() {
-				t.Errorf("its policy %s cannot be loaded: %v", config.Policy, loaded.All())
+			if loaded := config.LoadPolicy(time.Now()); !loaded.OK() || len(loaded.Problems) > 0 {
+				t.Errorf("something is wrong with its policy %s: %v", config.Policy, loaded.All())
 			}
 		})
 	}

@@ -202,15 +202,15 @@ func TestCheckConfig(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sallyport.yaml")
 	writeFile(t, path, "policy: rules\nnope: 1\nproxy: {users: none}\n")
-	policyPath, problems := CheckConfig(path)
-	if policyPath != filepath.Join(dir, "rules") || len(problems) != 2 {
-		t.Errorf("got %q, %v; want the policy, an unknown key, and users that cannot be read", policyPath, problems)
+	c, problems := CheckConfig(path)
+	if c == nil || c.Policy != filepath.Join(dir, "rules") || len(problems) != 2 {
+		t.Errorf("got %+v, %v; want the policy, an unknown key, and users that cannot be read", c, problems)
 	}
 	if c, _ := ReadConfig(path); c != nil {
 		t.Error("a configuration with errors was given out")
 	}
-	if policyPath, problems := CheckConfig(filepath.Join(dir, "none")); policyPath != "" || !problems.HasErrors() {
-		t.Errorf("got %q, %v", policyPath, problems)
+	if c, problems := CheckConfig(filepath.Join(dir, "none")); c != nil || !problems.HasErrors() {
+		t.Errorf("got %+v, %v", c, problems)
 	}
 }
 

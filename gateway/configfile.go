@@ -22,19 +22,20 @@ func ReadConfig(path string) (*Config, policy.Problems) {
 }
 
 // CheckConfig says everything that is wrong with sallyport.yaml and with what
-// it names, the policy apart. The policy's path is given as far as it can be
-// told, so that a mistake here does not hide one there; "" otherwise.
-func CheckConfig(path string) (policyPath string, problems policy.Problems) {
+// it names, the policy apart. The Config is given as far as it can be told, so
+// that a mistake here does not hide one in the policy, and is nil otherwise:
+// it may name the policy, and must not start a gateway.
+func CheckConfig(path string) (*Config, policy.Problems) {
 	c, problems := readConfig(path)
 	if c == nil {
-		return "", problems
+		return nil, problems
 	}
 	if c.Proxy.UsersFile != "" {
 		if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
 			problems = append(problems, usersProblems(c.Path, c.Proxy.UsersFile, err)...)
 		}
 	}
-	return c.Policy, problems
+	return c, problems
 }
 
 func readConfig(path string) (*Config, policy.Problems) {
@@ -61,6 +62,9 @@ func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 	f := &configFile{config: c, dir: filepath.Dir(path)}
 	c.Policy = f.resolve(c.Policy)
 	f.read(root)
+	if trouble := c.pageTrouble(); c.DNS.Answer == policy.AnswerPage && trouble != "" {
+		problems.Warnf(f.answer, "%s", trouble)
+	}
 	problems.Sort([]string{path})
 	return c, problems
 }
@@ -70,6 +74,7 @@ func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 type configFile struct {
 	config *Config
 	dir    string
+	answer policy.Position // of dns.block.answer
 }
 
 // fields is short for what a mapping may hold.
@@ -106,7 +111,7 @@ func (f *configFile) dns(v strictyaml.Value) {
 		"listen":    listens(&d.Listen),
 		"clients":   prefixes(&d.Clients),
 		"upstreams": upstreams(&d.Upstreams),
-		"block":     section("dns.block", fields{"answer": answerMode(&d.Answer), "ttl": duration(&d.TTL, 0, 24*time.Hour)}),
+		"block":     section("dns.block", fields{"answer": f.blockAnswer, "ttl": duration(&d.TTL, 0, 24*time.Hour)}),
 		"cache":     section("dns.cache", fields{"size": size(&d.CacheBytes, 0, 64<<30), "serve_stale": laterServeStale}),
 		"timeouts": section("dns.timeouts", fields{
 			"upstream": duration(&d.UpstreamTimeout, 50*time.Millisecond, 30*time.Second),
@@ -120,6 +125,11 @@ func (f *configFile) dns(v strictyaml.Value) {
 		"https": encrypted("https", "DNS over HTTPS", "path"),
 		"quic":  encrypted("quic", "DNS over QUIC"),
 	})(v)
+}
+
+func (f *configFile) blockAnswer(v strictyaml.Value) {
+	f.answer = v.Position()
+	answerMode(&f.config.DNS.Answer)(v)
 }
 
 func (f *configFile) proxy(v strictyaml.Value) {

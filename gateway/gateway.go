@@ -101,6 +101,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	source.warnings = config.pageWarnings
 	loaded := source.load(deps.Now())
 	if !loaded.OK() {
 		return nil, &PolicyError{Problems: loaded.All()}

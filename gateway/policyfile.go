@@ -72,12 +72,24 @@ func LoadPolicy(path string, now time.Time) *Loaded {
 	return source.load(now)
 }
 
+// LoadPolicy is [LoadPolicy] of the policy that the configuration names, with
+// warnings where the two do not go together.
+func (c *Config) LoadPolicy(now time.Time) *Loaded {
+	source, err := newPolicySource(c.Policy)
+	if err != nil {
+		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
+	}
+	source.warnings = c.pageWarnings
+	return source.load(now)
+}
+
 // policySource reads one policy again and again, and keeps the big lists that
 // have not changed in between. Not safe for concurrent use.
 type policySource struct {
 	path      string
 	catalogue []policy.App
 	lists     *listCache
+	warnings  func(*policy.Document) policy.Problems // further ones; nil: none
 }
 
 func newPolicySource(path string) (*policySource, error) {
@@ -138,6 +150,9 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	}
 	loaded.Program = program
 	loaded.Problems = append(loaded.Problems, policy.Lint(doc, s.catalogue, now)...)
+	if s.warnings != nil {
+		loaded.Problems = append(loaded.Problems, s.warnings(doc)...)
+	}
 	loaded.Failures = program.RunTests(now)
 }
 

@@ -57,6 +57,7 @@ With --policy and without --config the policy alone is checked.`,
 // does not hide one in the policy.
 func check(from *files) (checkResult, error) {
 	result := checkResult{Policy: from.policy}
+	var config *gateway.Config
 	if from.policy == "" || from.config != "" {
 		path, err := from.findConfig()
 		if err != nil {
@@ -65,12 +66,9 @@ func check(from *files) (checkResult, error) {
 		result.Config = path
 		named, problems := gateway.CheckConfig(path)
 		result.Problems = append(result.Problems, problems...)
-		if result.Policy == "" {
-			result.Policy = named
-		}
+		config = named
 	}
-	if result.Policy != "" {
-		loaded := gateway.LoadPolicy(result.Policy, time.Now())
+	if loaded := loadPolicy(config, &result.Policy); loaded != nil {
 		result.Problems = append(result.Problems, loaded.All()...)
 		if loaded.Program != nil {
 			result.Revision = loaded.Program.Revision()
@@ -84,6 +82,21 @@ func check(from *files) (checkResult, error) {
 		}
 	}
 	return result, nil
+}
+
+// loadPolicy loads the policy at path, or the one that the configuration names
+// where path is empty; it is nil where there is neither.
+func loadPolicy(config *gateway.Config, path *string) *gateway.Loaded {
+	switch {
+	case config == nil && *path == "":
+		return nil
+	case config == nil:
+		return gateway.LoadPolicy(*path, time.Now())
+	case *path != "":
+		config.Policy = *path
+	}
+	*path = config.Policy
+	return config.LoadPolicy(time.Now())
 }
 
 func showCheck(p process, result checkResult, asJSON bool) error {

@@ -107,14 +107,22 @@ func (c *listCache) stamps(of func(path string) stamp) []string {
 func (c *listCache) load(sources []policy.ListSource) *loadedLists {
 	out := &loadedLists{byName: map[string]*policy.List{}}
 	next := map[string]*keptList{}
+	failed := map[string]error{}
 	for _, source := range sources {
 		path := listPath(source)
 		before := c.kept[path]
 		if before != nil && before.list == nil {
 			before = nil // followed, but never read well
 		}
+		kept, done := next[path] // where two lists name one file
+		err := failed[path]
 		seen := stampOf(path)
-		kept, err := c.one(path, seen, before, out)
+		if done {
+			seen = kept.seen
+		} else {
+			kept, err = c.one(path, seen, before, out)
+			failed[path] = err
+		}
 		state := ListState{Name: source.Name, File: path}
 		if err != nil {
 			problem := policy.Problem{
@@ -181,7 +189,7 @@ func (c *listCache) one(path string, seen stamp, before *keptList, out *loadedLi
 // listPath is where a list's file is: relative to the policy file that names it.
 func listPath(source policy.ListSource) string {
 	if filepath.IsAbs(source.File) {
-		return source.File
+		return filepath.Clean(source.File)
 	}
 	return filepath.Join(filepath.Dir(source.Position.File), source.File)
 }

@@ -106,6 +106,45 @@ func TestListsAreKept(t *testing.T) {
 	}
 }
 
+// TestListNamedTwice reads one file for two names, well and badly.
+func TestListNamedTwice(t *testing.T) {
+	policyPath, path := layList(t, listOf("bad", 100))
+	writeFile(t, policyPath, strings.Replace(listed, "rules:", "  again: {file: "+path+"}\nrules:", 1)+"# "+path)
+	source, err := newPolicySource(policyPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := func() *loadedLists {
+		t.Helper()
+		l := source.load(time.Now())
+		if !l.OK() || len(l.Lists) != 2 || l.Lists[0].Entries != 100 || l.Lists[1].Entries != 100 {
+			t.Fatal(l.All(), l.Lists)
+		}
+		return source.lists.load(l.Document.Lists)
+	}
+	document := source.load(time.Now()).Document
+	for _, cache := range []*listCache{newListCache(), source.lists} {
+		got := cache.load(document.Lists)
+		if got.byName["threats"] != got.byName["again"] || got.byName["again"] == nil {
+			t.Error("one file is held twice")
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	got := lists()
+	if got.states[0].Trouble == "" || got.states[1].Trouble != got.states[0].Trouble || len(got.problems) != 2 {
+		t.Errorf("each name must say that the file is gone: %+v, %v", got.states, got.problems)
+	}
+	source, err = newPolicySource(policyPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := source.load(time.Now()); l.OK() || strings.Count(l.Problems.Err().Error(), "there is no file") != 2 {
+		t.Errorf("at the start: %v", l.All())
+	}
+}
+
 func TestListTrouble(t *testing.T) {
 	policyPath, path := layList(t, listOf("bad", 100))
 	source, err := newPolicySource(policyPath)

@@ -26,9 +26,13 @@ func TestMeetingsEnd(t *testing.T) {
 	for range others {
 		elsewhere = append(elsewhere, openTunnel(t, g, "www.rockets.example", site.https))
 	}
-	if open := g.metric(t, "sallyport_proxy_tunnels"); open != meetings+others {
-		t.Errorf("%v tunnels are counted, want %d", open, meetings+others)
-	}
+	// A tunnel is counted a moment after its client has been told.
+	eventually(t, "every tunnel is counted", func() error {
+		if open := g.metric(t, "sallyport_proxy_tunnels"); open != meetings+others {
+			return fmt.Errorf("%v tunnels are counted, want %d", open, meetings+others)
+		}
+		return nil
+	})
 
 	load := startLoad(t, g.dns, "www.rockets.example.")
 	began := time.Now()

@@ -57,7 +57,7 @@ func TestRefusesToStart(t *testing.T) {
 			name: "bad address in the configuration", spoil: edit("sallyport.yaml", "clients: [127.0.0.0/8]", "clients: [127.0.0.1/8]"),
 			want: []string{"sallyport.yaml:", "127.0.0.0/8"},
 		},
-		{name: "users file missing", setting: setting{Users: "users.htpasswd"}, want: []string{"users.htpasswd", "no such file"}},
+		{name: "users file missing", setting: setting{Users: "users.htpasswd"}, want: []string{"users.htpasswd", "there is no file"}},
 		{
 			name: "users file readable by all", setting: setting{Users: "users.htpasswd"},
 			spoil: func(t *testing.T, dir string) {

@@ -35,7 +35,7 @@
 //	tenant       from the configuration
 //	revision     of the policy that decided
 //	door         dns or proxy
-//	transport    udp, tcp, tls, https, quic, http, connect, websocket
+//	transport    udp, tcp, http, connect, websocket
 //	client       address
 //	user         "" where unknown
 //	groups       of the policy, in its order

@@ -37,6 +37,11 @@ type Dependencies struct {
 	Hangup <-chan os.Signal // SIGHUP: reload, and open the decision log again; nil: none
 	Now    func() time.Time // what decisions take for the time; nil: time.Now
 	Build  Build
+
+	// Settle is called, by one goroutine at a time, once a policy is in force
+	// whose lists took memory to read: a process may give back what deciding
+	// does not need. nil: nothing is done.
+	Settle func()
 }
 
 // Address is one bound listener.
@@ -153,6 +158,9 @@ func (d Dependencies) withDefaults() Dependencies {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Settle == nil {
+		d.Settle = func() {}
+	}
 	if d.Build.Go == "" {
 		d.Build.Go = runtime.Version()
 	}
@@ -207,7 +215,7 @@ func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
 		metrics: g.metrics,
 		log:     g.deps.Log.Named("reload"),
 		now:     g.deps.Now,
-		settle:  settleMemory,
+		settle:  g.deps.Settle,
 		publish: func(s policyState) { g.state.Store(&s) },
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,13 +214,28 @@ func TestListThatNeverWas(t *testing.T) {
 // TestListWhileRunning edits, spoils and mends a list of a running gateway.
 func TestListWhileRunning(t *testing.T) {
 	policyPath, path := layList(t, listOf("bad", 100))
-	g := startWith(t, policyPath, slowPoll)
+	var settled atomic.Int64
+	g := startWith(t, policyPath, func(c *Config, d *Dependencies) {
+		slowPoll(c, d)
+		d.Settle = func() { settled.Add(1) }
+	})
+	wantSettled := func(want int64) {
+		t.Helper()
+		eventually(t, func() error {
+			if got := settled.Load(); got != want {
+				return fmt.Errorf("memory was settled %d times, want %d: once for each list that was read", got, want)
+			}
+			return nil
+		})
+	}
+	wantSettled(1)
 	if !g.blockedByDNS("bad7.example") || !g.blockedByDNS("under.bad7.example") || g.blockedByDNS("odd7.example") {
 		t.Fatal("the list does not decide")
 	}
 	first := g.Engine().Program().Revision()
 	writeFile(t, path, listOf("odd", 100))
 	g.wantNewRevision(first)
+	wantSettled(2)
 	if g.blockedByDNS("bad7.example") || !g.blockedByDNS("odd7.example") {
 		t.Error("the new list does not decide")
 	}
@@ -240,5 +256,11 @@ func TestListWhileRunning(t *testing.T) {
 	g.wantMetric(`sallyport_policy_list_stale{list="threats"}`, "0")
 	if _, body := g.get("/readyz"); body != "ready\n" {
 		t.Errorf("readyz: %s", body)
+	}
+	before := g.engine.Program().Revision()
+	writeFile(t, policyPath, listed+"# a word more, and no list\n")
+	g.wantNewRevision(before)
+	if got := settled.Load(); got != 2 {
+		t.Errorf("memory was settled %d times, want 2: an edit of the policy reads no list", got)
 	}
 }

@@ -61,6 +61,7 @@ func serve(ctx context.Context, p process, from *files) error {
 		Stdout: p.stdout,
 		Hangup: p.hangup,
 		Build:  build(),
+		Settle: func() { settleMemory(p.getenv("GOGC")) },
 	})
 	if err != nil {
 		return startFailure(path, err)

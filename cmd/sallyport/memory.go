@@ -1,7 +1,6 @@
-package gateway
+package main
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 )
@@ -17,12 +16,12 @@ const heapRoom = 16 << 20
 const minGCPercent = 20
 
 // settleMemory gives back what compiling needed and deciding does not, and
-// sets the collector's pace by what is alive. An administrator who sets GOGC
-// keeps the pace that they chose. It stops the world for a moment, so it runs
-// after a policy is in force, never before.
-func settleMemory() {
+// sets the collector's pace by what is alive. An administrator who sets GOGC,
+// which gogc holds, keeps the pace that they chose. It stops the world for a
+// moment, so it runs after a policy is in force, never before.
+func settleMemory(gogc string) {
 	debug.FreeOSMemory()
-	if os.Getenv("GOGC") != "" {
+	if gogc != "" {
 		return
 	}
 	var stats runtime.MemStats

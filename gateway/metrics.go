@@ -17,6 +17,9 @@ type metrics struct {
 	timeToEnforce prometheus.Histogram
 	listStale     *prometheus.GaugeVec
 	restartNeeded prometheus.Gauge
+
+	revision string          // that policyInfo shows; good's own
+	lists    map[string]bool // that listStale shows; good's own
 }
 
 func newMetrics(reg prometheus.Registerer, build Build) *metrics {
@@ -78,20 +81,31 @@ const (
 // count notes one attempt to put the policy on disk in force.
 func (m *metrics) count(result string) { m.reloads.WithLabelValues(result).Inc() }
 
-// good notes that the policy on disk is in force.
+// good notes that the policy on disk is in force. One goroutine calls it.
 func (m *metrics) good(revision string, at time.Time, lists []ListState) {
 	m.successful.Set(1)
 	m.successTime.Set(float64(at.UnixMilli()) / 1000)
-	m.policyInfo.Reset()
 	m.policyInfo.WithLabelValues(revision).Set(1)
-	m.listStale.Reset()
+	// The old series go last, so that a scrape in between finds two and not none.
+	if m.revision != revision {
+		m.policyInfo.DeleteLabelValues(m.revision)
+		m.revision = revision
+	}
+	named := make(map[string]bool, len(lists))
 	for _, l := range lists {
 		stale := 0.0
 		if l.Trouble != "" {
 			stale = 1
 		}
 		m.listStale.WithLabelValues(l.Name).Set(stale)
+		named[l.Name] = true
 	}
+	for name := range m.lists {
+		if !named[name] {
+			m.listStale.DeleteLabelValues(name)
+		}
+	}
+	m.lists = named
 }
 
 // bad notes that the policy on disk cannot be put in force.

@@ -29,7 +29,8 @@ const (
 const revisionLength = 12
 
 // Loaded is a policy that was read from disk, with everything that is to be
-// said about it. Whoever loaded it may change nothing but reported.
+// said about it. Whoever loaded it may change it until it is in force or refused;
+// from then on it is only read.
 type Loaded struct {
 	Program  *policy.Program      // nil where there are errors
 	Document *policy.Document     // nil where the files cannot be parsed

@@ -135,7 +135,7 @@ func (r *reloader) ask(ctx context.Context) (outcome, error) {
 // run owns every trigger of a reload, so that no two ever cross. It returns
 // when ctx ends. A nil w leaves the poll to notice edits.
 func (r *reloader) run(ctx context.Context, w *watch) {
-	events, errors := follow(w)
+	events, lost := follow(w)
 	poll := time.NewTicker(r.config.poll)
 	defer poll.Stop()
 	r.refollow(w)
@@ -154,7 +154,7 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 			if w.concerns(event) {
 				timer.Reset(r.notice(byEdit, time.Now()))
 			}
-		case err := <-errors:
+		case err := <-lost:
 			// Events were lost: look at everything.
 			r.deps.log.Warn("watching files", zap.Error(err))
 			timer.Reset(r.notice(byEdit, time.Now()))

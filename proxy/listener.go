@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 )
 
 // listener accepts client connections, up to a number of them that all the
@@ -13,6 +14,7 @@ type listener struct {
 	*net.TCPListener
 	crowd     *crowd
 	headLimit int // of a request, in bytes
+	closing   sync.Once
 }
 
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
@@ -30,6 +32,13 @@ func listen(ctx context.Context, address string, c *crowd, headLimit int) (*list
 		return nil, fmt.Errorf("proxy: listen on %q: not a TCP address", address)
 	}
 	return &listener{TCPListener: tcp, crowd: c, headLimit: headLimit}, nil
+}
+
+// Close stops accepting. It may be called again, and is: by Shutdown, which
+// wants every listener shut before it waits for anything, and by net/http.
+func (l *listener) Close() (err error) {
+	l.closing.Do(func() { err = l.TCPListener.Close() })
+	return err
 }
 
 // Accept waits for a client. A client that is one too many is closed at once,

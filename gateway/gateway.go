@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"runtime"
@@ -197,9 +198,22 @@ func (g *Gateway) newAudit() (*audit.Log, error) {
 		Stdout:     g.deps.Stdout,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("audit.file: %w: make the folder writable for the user that the gateway runs as, or name another file", err)
+		return nil, auditError(err)
 	}
 	return log, nil
+}
+
+// auditError adds what the administrator can do where the file is what failed.
+func auditError(err error) error {
+	var file *fs.PathError
+	switch {
+	case !errors.As(err, &file):
+		return fmt.Errorf("start the decision log: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("audit.file: %w: make the folder, writable for the user that the gateway runs as, or name another file", err)
+	default:
+		return fmt.Errorf("audit.file: %w: make the folder writable for the user that the gateway runs as, or name another file", err)
+	}
 }
 
 func (g *Gateway) reloadDeps(source *policySource) reloadDeps {

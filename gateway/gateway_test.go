@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -198,6 +201,43 @@ func TestStartRefusals(t *testing.T) {
 			var bad *PolicyError
 			if want := test.policy == "" || !strings.HasPrefix(test.policy, memo) || strings.Contains(test.policy, "tests:"); errors.As(err, &bad) != want {
 				t.Errorf("a *PolicyError: %v, want %v", !want, want)
+			}
+		})
+	}
+}
+
+// TestAuditAdvice speaks of the file only where the file is what failed.
+func TestAuditAdvice(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		name string
+		file string
+		edit func(*Gateway)
+		want string
+		not  string
+	}{
+		{"no folder", filepath.Join(dir, "none", "d.jsonl"), nil, "make the folder, writable for", ""},
+		{"a folder", dir, nil, "or name another file", ""},
+		{"metrics registered already", "", func(g *Gateway) {
+			log, err := g.newAudit()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}, "register metrics", "another file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := DefaultConfig()
+			config.Audit.File = test.file
+			g := &Gateway{config: config, deps: Dependencies{Log: zap.NewNop(), Stdout: &transcript{}, Now: time.Now}, registry: prometheus.NewRegistry()}
+			if test.edit != nil {
+				test.edit(g)
+			}
+			_, err := g.newAudit()
+			if err == nil || !strings.Contains(err.Error(), test.want) || test.not != "" && strings.Contains(err.Error(), test.not) {
+				t.Errorf("got %v, want %q and not %q", err, test.want, test.not)
 			}
 		})
 	}

@@ -228,12 +228,23 @@ func policyNames(path string) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("the folder %q holds no *.yaml", path)
+		return nil, fmt.Errorf("the folder %q holds no *.yaml: %s", path, remedyWithoutPolicy(entries))
 	}
 	if len(names) > maxPolicyFiles {
 		return nil, fmt.Errorf("the folder %q holds %d *.yaml: at most %d", path, len(names), maxPolicyFiles)
 	}
 	return names, nil
+}
+
+// remedyWithoutPolicy is what to do about a folder in which no file is part of
+// the policy, seeing what else is in it.
+func remedyWithoutPolicy(entries []os.DirEntry) string {
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasSuffix(name, ".yml") && !entry.IsDir() {
+			return fmt.Sprintf("only names that end in .yaml are read, so rename %q to %q", name, strings.TrimSuffix(name, ".yml")+".yaml")
+		}
+	}
+	return "write the policy into one, or name another folder or file with policy: or --policy"
 }
 
 // isPolicyName reports whether a file of a folder belongs to the policy. Hidden

@@ -43,7 +43,7 @@ func TestEditUnderLoad(t *testing.T) {
 	g.wantMetric("sallyport_proxy_tunnels", fmt.Sprint(tunnels))
 
 	load := startLoad(g.addr("dns udp"))
-	before := g.Engine().Program().Revision()
+	before := g.engine.Program().Revision()
 	written := time.Now()
 	writeFile(t, g.policy, memo)
 	for i := 0; i < tunnels; i += tunnels / banned {

@@ -283,17 +283,6 @@ func (g *Gateway) announce() error {
 // Addrs lists what is bound: the doors, then the console. Empty before Start.
 func (g *Gateway) Addrs() []Address { return *g.bound.Load() }
 
-// Reload reads the policy again now and says what became of it, as POST
-// /-/reload does. The problems are warnings where it was loaded. It needs a
-// gateway that was started, and returns an error only when ctx ends first.
-func (g *Gateway) Reload(ctx context.Context) (loaded bool, problems policy.Problems, err error) {
-	out, err := g.reloader.ask(ctx)
-	return out.loaded, out.problems, err
-}
-
-// Engine is what decides at both doors.
-func (g *Gateway) Engine() *policy.Engine { return g.engine }
-
 // Shutdown stops the gateway: listeners close first, then tunnels may finish
 // for as long as proxy.drain allows, or until ctx ends, whichever is first.
 // Tunnels cut short are logged, and are no error. While tunnels drain, edits

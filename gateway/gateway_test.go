@@ -83,7 +83,7 @@ func TestGateway(t *testing.T) {
 		t.Errorf("two were refused by the memo: %s", body)
 	}
 	for _, want := range []string{
-		`sallyport_build_info{goversion="`, `sallyport_policy_info{revision="` + g.Engine().Program().Revision() + `"} 1`,
+		`sallyport_build_info{goversion="`, `sallyport_policy_info{revision="` + g.engine.Program().Revision() + `"} 1`,
 		"sallyport_policy_last_reload_successful 1", "sallyport_policy_last_reload_success_timestamp_seconds ",
 		`sallyport_policy_reloads_total{result="failure"} 0`, "sallyport_policy_time_to_enforce_seconds_count 0",
 		`sallyport_decisions_total{action="block",app="zoom",door="dns",group="employees",rule="zoom-memo"} 1`,

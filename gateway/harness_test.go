@@ -194,7 +194,7 @@ func (r *running) wantMetric(series, want string) {
 func (r *running) wantNewRevision(before string) {
 	r.t.Helper()
 	eventually(r.t, func() error {
-		if now := r.Engine().Program().Revision(); now == before {
+		if now := r.engine.Program().Revision(); now == before {
 			return fmt.Errorf("revision %s is still in force", now)
 		}
 		return nil

@@ -232,7 +232,7 @@ func TestListWhileRunning(t *testing.T) {
 	if !g.blockedByDNS("bad7.example") || !g.blockedByDNS("under.bad7.example") || g.blockedByDNS("odd7.example") {
 		t.Fatal("the list does not decide")
 	}
-	first := g.Engine().Program().Revision()
+	first := g.engine.Program().Revision()
 	writeFile(t, path, listOf("odd", 100))
 	g.wantNewRevision(first)
 	wantSettled(2)

@@ -176,7 +176,7 @@ func TestParityOfTheDoors(t *testing.T) {
 		t.Errorf("seed %d: %d of 400 were refused: the questions say little", seed, refusals)
 	}
 	// What was recorded must agree as well: rule by rule, one door as the other.
-	for _, rule := range g.Engine().Program().Rules() {
+	for _, rule := range g.engine.Program().Rules() {
 		dns, proxy := g.decisions("dns", rule.Name), g.decisions("proxy", rule.Name)
 		if dns != proxy {
 			t.Errorf("seed %d: rule %s decided %d times at the DNS door, %d times at the proxy door", seed, rule.Name, dns, proxy)

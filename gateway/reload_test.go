@@ -26,19 +26,19 @@ func slowPoll(c *Config, _ *Dependencies) { c.Reload.Poll = time.Hour }
 // TestEdit lifts a ban and brings it back.
 func TestEdit(t *testing.T) {
 	g := start(t, memo, slowPoll)
-	first := g.Engine().Program().Revision()
+	first := g.engine.Program().Revision()
 	writeFile(t, g.policy, open)
 	g.wantNewRevision(first)
 	if g.blockedByDNS("zoom.us") {
 		t.Error("the DNS door still refuses")
 	}
-	second := g.Engine().Program().Revision()
+	second := g.engine.Program().Revision()
 	writeFile(t, g.policy, memo)
 	g.wantNewRevision(second)
 	if !g.blockedByDNS("zoom.us") {
 		t.Error("the DNS door lets it through")
 	}
-	if now := g.Engine().Program().Revision(); now != first {
+	if now := g.engine.Program().Revision(); now != first {
 		t.Errorf("the same bytes have two revisions, %s and %s", first, now)
 	}
 	g.wantMetric(enforced, "2")
@@ -58,7 +58,7 @@ func TestEdit(t *testing.T) {
 // metric, readiness and log say so; the good bytes again set it right.
 func TestBrokenEdits(t *testing.T) {
 	g := start(t, memo, slowPoll)
-	revision := g.Engine().Program().Revision()
+	revision := g.engine.Program().Revision()
 	write := func(text string) func() { return func() { writeFile(t, g.policy, text) } }
 	for i, test := range []struct {
 		name  string
@@ -84,7 +84,7 @@ func TestBrokenEdits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.spoil()
 			g.wantMetric(successful, "0")
-			if now := g.Engine().Program().Revision(); now != revision || !g.blockedByDNS("zoom.us") {
+			if now := g.engine.Program().Revision(); now != revision || !g.blockedByDNS("zoom.us") {
 				t.Error("the old policy does not decide any more")
 			}
 			status, body := g.get("/readyz")
@@ -185,7 +185,7 @@ func TestWaysOfSaving(t *testing.T) {
 			if !g.blockedByDNS("zoom.us") {
 				t.Fatal("the first policy does not decide")
 			}
-			first := g.Engine().Program().Revision()
+			first := g.engine.Program().Revision()
 			test.write(t, dir)
 			g.wantNewRevision(first)
 			eventually(t, func() error {
@@ -216,7 +216,7 @@ func TestPollNoticesWhatTheWatchDoesNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) { c.Reload.Poll = 20 * time.Millisecond })
-	first := g.Engine().Program().Revision()
+	first := g.engine.Program().Revision()
 	if err := errors.Join(os.Symlink("v2", link+"2"), os.Rename(link+"2", link)); err != nil {
 		t.Fatal(err)
 	}
@@ -268,12 +268,9 @@ func TestReloadByRequest(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(body, `"loaded": true`) || g.blockedByDNS("zoom.us") {
 		t.Errorf("a good policy: %d %s", status, body)
 	}
-	if loaded, problems, err := g.Reload(t.Context()); !loaded || len(problems) > 0 || err != nil {
-		t.Errorf("by call: %v %v %v", loaded, problems, err)
-	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := g.Reload(ended); !errors.Is(err, context.Canceled) {
+	if _, err := g.reloader.ask(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("nobody waits any more: %v", err)
 	}
 }

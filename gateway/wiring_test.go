@@ -82,8 +82,8 @@ func TestUsers(t *testing.T) {
 
 	// A file that cannot be read takes nobody away.
 	writeFile(t, users, "not a password file\n")
-	if _, problems, err := g.Reload(t.Context()); err != nil || !problems.HasErrors() {
-		t.Errorf("the bad file was taken: %v, %v", problems, err)
+	if out, err := g.reloader.ask(t.Context()); err != nil || !out.problems.HasErrors() {
+		t.Errorf("the bad file was taken: %v, %v", out.problems, err)
 	}
 	if r := ask("open: sesame"); r.StatusCode != http.StatusOK {
 		t.Errorf("after a bad edit of the users: %s", r.Status)

@@ -218,7 +218,7 @@ func (t *tracer) describe(i int, fact *match, derived bool) string {
 	if derived {
 		fmt.Fprintf(&b, " (which %s leads to)", t.base.host)
 	}
-	if t.p.rules[i].What.isEverything() {
+	if !t.p.rules[i].What.selectsDestinations() {
 		if len(t.p.rules[i].What.Ports) > 0 {
 			fmt.Fprintf(&b, ": port %s/%d is in what.ports", t.r.Protocol, t.r.Port)
 			return b.String()

@@ -38,7 +38,7 @@ func (g *gatherer) indexApps(apps []*App) {
 	for i := range apps {
 		app := &compiledApp{App: apps[i], order: i}
 		g.byID[app.ID] = app
-		for _, c := range categoryAndParents(app.Category) {
+		for _, c := range families(app.Category) {
 			g.category[c] = append(g.category[c], app)
 		}
 		for j := range app.Domains {
@@ -52,34 +52,16 @@ func (g *gatherer) indexApps(apps []*App) {
 	}
 }
 
-// categoryAndParents lists a category and those that cover it: bypass-doh is
-// also bypass.
-func categoryAndParents(category string) []string {
-	all := []string{category}
-	for i := len(category) - 1; i > 0; i-- {
-		if category[i] == '-' {
-			all = append(all, category[:i])
-		}
-	}
-	return all
-}
-
 // addRule notes what one rule selects and excepts. A rule that names no
 // destination fits everywhere.
 func (g *gatherer) addRule(rule int32, what *What) {
-	if what.isEverything() {
+	if !what.selectsDestinations() {
 		g.ds.any = append(g.ds.any, rule)
 	}
 	g.addSelectors(rule, what, false)
 	if what.Except != nil {
 		g.addSelectors(rule, what.Except, true)
 	}
-}
-
-// isEverything reports whether no selector names a destination; ports and
-// except only narrow.
-func (w *What) isEverything() bool {
-	return len(w.Apps) == 0 && len(w.Categories) == 0 && len(w.Domains) == 0 && len(w.Lists) == 0 && len(w.Networks) == 0
 }
 
 func (g *gatherer) addSelectors(rule int32, what *What, except bool) {

@@ -101,15 +101,20 @@ func widen(base, more *App) *App {
 func (p *Program) compileRules() {
 	p.monitors = make([]bool, len(p.rules))
 	p.ports = make([][]PortRange, len(p.rules))
+	stripH3 := newRuleBits(len(p.rules))
 	for i := range p.rules {
 		r := &p.rules[i]
 		reportOnly := r.ReportOnly || p.document.ReportOnly
 		p.monitors[i] = r.Action == ActionMonitor || (reportOnly && r.Action.Refuses())
 		p.ports[i] = r.What.Ports
+		if r.StripH3 {
+			stripH3.add(i)
+		}
 		if !r.When.IsZero() {
 			p.scheduledRules = append(p.scheduledRules, int32(i))
 		}
 	}
+	p.stripH3 = stripH3.pack()
 }
 
 // compileDestinations builds the tables of names and addresses.

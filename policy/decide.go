@@ -11,7 +11,7 @@ func (p *Program) Decide(r *Request) (v Verdict) {
 // verdict is about: zero for the request's own. Verdicts are large: they are
 // written where they are wanted rather than handed up.
 func (p *Program) decide(r *Request, e *epoch, v *Verdict) (about Host) {
-	v.Revision, v.Organisation = p.revision, &p.document.Organisation
+	v.Revision, v.Organisation, v.program = p.revision, &p.document.Organisation, p
 	if r.Door != DoorDNS && r.Door != DoorProxy {
 		return Host{}
 	}
@@ -60,6 +60,9 @@ func (p *Program) judge(r *Request, who *whoSet, e *epoch, host *Host, derived [
 		p.judgeDerived(r, who, door, &base, derived, &found)
 	}
 	p.fill(v, who, &found)
+	if r.Door == DoorDNS {
+		v.Judged, v.StripH3 = p.judged(who, &base)
+	}
 	if who.userMay != nil || door.scheduled != nil {
 		p.lookAhead(v, r, who, e, &base, alone, derived, found.rule)
 	}
@@ -96,7 +99,7 @@ func (p *Program) judgeDerived(r *Request, who *whoSet, door *doorRules, base *m
 // fill writes what the deciding rule says into a verdict. A default that
 // blocks lets through, and says so, while the whole policy is rehearsed.
 func (p *Program) fill(v *Verdict, who *whoSet, f *finding) {
-	v.Rule = p.ruleAt(f.rule)
+	v.Rule, v.index = p.ruleAt(f.rule), f.rule
 	v.Action = v.Rule.Action
 	v.Fact = *f.fact
 	v.Group = p.firstGroup(who, v.Rule)

@@ -192,6 +192,7 @@ type Rule struct {
 	ReportOnly   bool // enforcement: report-only on this rule
 	Doors        []Door
 	Answer       AnswerMode
+	StripH3      bool          // at the DNS door, take HTTP/3 out of what this rule's destinations offer
 	Grant        time.Duration // how long a "continue" holds; ActionWarn only
 	Reason       string
 	Message      string

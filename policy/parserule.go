@@ -165,6 +165,7 @@ func (p *parser) ruleFields(r *Rule) map[string]func(strictyaml.Value) {
 			}
 		},
 		"doors":        func(v strictyaml.Value) { r.Doors = readDoors(v) },
+		"strip_h3":     func(v strictyaml.Value) { r.StripH3, _ = v.Bool() },
 		"reason":       intoLine(&r.Reason),
 		"message":      intoText(&r.Message),
 		"alternatives": func(v strictyaml.Value) { r.Alternatives = readAlternatives(v) },

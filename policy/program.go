@@ -39,6 +39,7 @@ type Program struct {
 	monitors       []bool // ActionMonitor, or report-only with a refusing action
 	ports          [][]PortRange
 	scheduledRules []int32
+	stripH3        *ruleSet // rules that ask for it
 
 	present atomic.Pointer[epoch]
 }

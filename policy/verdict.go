@@ -24,12 +24,23 @@ type Verdict struct {
 	// change this verdict: the proxy door asks for credentials only then.
 	NeedsUser bool
 
+	// Judged is true when some rule for this client names the destination,
+	// whatever its door, ports and hours: the proxy door, or the next hour, may
+	// decide otherwise, and must be able to see the name then. StripH3 is true
+	// when such a rule asks for strip_h3. Of the request's own host, at the DNS
+	// door only.
+	Judged  bool
+	StripH3 bool
+
 	// NextEdge is the earliest instant after Request.At at which a schedule
 	// could change this verdict; zero where none can.
 	NextEdge time.Time
 
 	Revision     string        // of the Program that decided
 	Organisation *Organisation // shown to people who are refused; never nil from a Program
+
+	program *Program // that decided; nil in the zero Verdict
+	index   int      // of Rule among its rules
 }
 
 // DefaultRule is the name that a verdict carries where no rule decided.

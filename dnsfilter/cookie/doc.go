@@ -1,0 +1,18 @@
+// Package cookie makes and checks DNS cookies: proof that a client who asks
+// over UDP receives what is sent to its address (RFC 7873). Server cookies
+// are made as RFC 9018 says, so that every server that shares the secret, of
+// whatever make, knows the others' cookies.
+//
+//	secrets, err := cookie.ReadSecrets("cookie.secret")
+//	jar := cookie.New(secrets...)
+//
+//	client, server, ok := cookie.Split(option) // not ok: FORMERR
+//	verdict := jar.Check(client, server, addr, now)
+//	if !verdict.Valid || verdict.Renew {
+//		option := jar.Make(client, addr, now) // client and server cookie, 24 bytes
+//	}
+//
+// A valid cookie that need not be renewed is sent back as it came. The package
+// knows nothing of messages: its caller finds the option in the query (code 10,
+// RFC 7873 §4), and decides what a client without a valid cookie gets.
+package cookie

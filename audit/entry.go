@@ -31,7 +31,8 @@ type record struct {
 	user      string
 	source    string   // of the identity
 	groups    []string // shared with the policy
-	host      policy.Host
+	name      []byte // of the host, in the place's own memory; empty for an address
+	addr      netip.Addr
 	facts     []policy.Host
 	rule      *policy.Rule
 	app       *policy.App
@@ -56,7 +57,8 @@ func (r *record) fill(d *policy.Decision, at int64) {
 	r.user = d.Subject.User
 	r.source = d.Subject.Source
 	r.groups = d.Subject.GroupNames()
-	r.host = d.Host
+	r.name = append(r.name[:0], d.Host.Name()...) // a door may reuse the name's bytes
+	r.addr = d.Host.Addr()
 	r.facts = d.Facts
 	r.rule = v.Rule
 	r.app = v.App
@@ -193,8 +195,12 @@ func (e *encoder) addClient(o zapcore.ObjectEncoder, r *record) error {
 }
 
 func (e *encoder) addHost(o zapcore.ObjectEncoder, r *record) {
-	e.scratch = appendHost(e.scratch[:0], r.host)
-	o.AddByteString("host", e.scratch)
+	if len(r.name) > 0 {
+		o.AddByteString("host", r.name)
+	} else {
+		e.scratch = appendAddr(e.scratch[:0], r.addr)
+		o.AddByteString("host", e.scratch)
+	}
 	o.AddUint16("port", r.port)
 }
 

@@ -28,7 +28,7 @@ type Config struct {
 	Allows Allows
 
 	// Queue is how many entries may wait for the file, rounded up to a power
-	// of two. Each takes 272 bytes. 0 means 16,384.
+	// of two. Each takes 384 bytes. 0 means 16,384.
 	Queue int
 }
 
@@ -97,7 +97,8 @@ func New(cfg Config, deps Dependencies) (*Log, error) {
 // Record counts a decision and queues its entry. It does not block, allocates
 // only for the first few decisions of a new kind, keeps no pointer to d, and
 // may be called after Close, when it only counts. The slices that d leads to
-// must not change afterwards; d itself may be used again at once.
+// must not change afterwards; d itself, and the bytes of its Host's name, may be
+// used again at once.
 func (l *Log) Record(d *policy.Decision) {
 	v := &d.Verdict
 	s := l.metrics.decisions.of(seriesKey{d.Door, v.Action, v.AppID(), v.RuleName(), v.Group})

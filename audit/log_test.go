@@ -578,7 +578,7 @@ func TestQueueKeepsNothing(t *testing.T) {
 	}
 	closeLog(t, l)
 	for i := range l.queue.places {
-		if r := &l.queue.places[i].record; r.rule != nil || r.host.Name() != "" {
+		if r := &l.queue.places[i].record; r.rule != nil || len(r.name) > 0 {
 			t.Fatalf("place %d still holds an entry, and with it the policy of its time", i)
 		}
 	}

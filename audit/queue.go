@@ -11,6 +11,7 @@ const (
 	closedBit = uint64(1) << 63 // in queue.tail
 	headEvery = 64              // entries after which freed places are announced
 	cacheLine = 64
+	nameRoom  = 64 // bytes kept in each place for a host's name: a longer one is allocated once
 )
 
 // What the reader is doing, for writers to know whether to wake it.
@@ -51,8 +52,14 @@ type place struct {
 func newQueue(size int) *queue {
 	size = max(size, minQueue)
 	n := uint64(1) << bits.Len64(uint64(size-1))
+	places := make([]place, n)
+	names := make([]byte, n*nameRoom)
+	for i := range places {
+		from := i * nameRoom
+		places[i].record.name = names[from : from : from+nameRoom]
+	}
 	return &queue{
-		places:  make([]place, n),
+		places:  places,
 		mask:    n - 1,
 		quarter: n/4 - 1,
 		spare:   n / 8,
@@ -122,7 +129,8 @@ func (q *queue) next() *record {
 // free gives the place of the last next back.
 func (q *queue) free() {
 	// An idle ring must not keep an old policy's tables in memory.
-	q.places[q.read&q.mask].record = record{}
+	r := &q.places[q.read&q.mask].record
+	*r = record{name: r.name[:0]}
 	q.read++
 	if q.read%q.tell == 0 {
 		q.head.Store(q.read)

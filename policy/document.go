@@ -127,12 +127,17 @@ type AppPort struct {
 	Source string
 }
 
-// ListSource is a named big list. Exactly one of File and URL is set.
+// ListSource is a named big list. Exactly one of File and URL is set; what
+// follows URL is for lists by URL only.
 type ListSource struct {
 	Position
 	Name string
 	File string // as written, relative to the policy file that names it
-	URL  string
+
+	URL     string        // http or https, with a host, without credentials
+	Refresh time.Duration // how often it is asked for; 0: the gateway's usual interval
+	SHA256  string        // of the only content that is taken, lower-case hexadecimal; empty: any
+	MaxSize int64         // bytes, unpacked; 0: the gateway's usual bound
 }
 
 // PortRange is an inclusive range of ports of one protocol, or of both.

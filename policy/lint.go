@@ -28,6 +28,7 @@ func Lint(doc *Document, catalogue []App, now time.Time) Problems {
 	l.overdue()
 	l.unusedGroups()
 	l.unusedLists()
+	l.plainLists()
 	l.newCategories()
 	l.patterns()
 	l.shared()
@@ -93,23 +94,6 @@ func (l *linter) unusedGroups() {
 		}
 		if len(g.Networks)+len(g.Users)+len(g.Devices)+len(g.Directory)+len(g.Groups) == 0 {
 			l.problems.Warnf(g.Position, "group %q has no members", g.Name)
-		}
-	}
-}
-
-// unusedLists reports lists that no rule names.
-func (l *linter) unusedLists() {
-	used := map[string]bool{}
-	l.eachRule(func(r *Rule) {
-		for w := &r.What; w != nil; w = w.Except {
-			for _, ref := range w.Lists {
-				used[ref.Name] = true
-			}
-		}
-	})
-	for i := range l.doc.Lists {
-		if list := &l.doc.Lists[i]; !used[list.Name] {
-			l.problems.Warnf(list.Position, "list %q is used by no rule", list.Name)
 		}
 	}
 }

@@ -45,26 +45,3 @@ func (p *parser) readGroups(v strictyaml.Value) {
 		p.doc.Groups = append(p.doc.Groups, g)
 	})
 }
-
-func (p *parser) readLists(v strictyaml.Value) {
-	p.named(v, "list", p.lists, func(name string, key, value strictyaml.Value) {
-		identifier(key, "a list", name)
-		l := ListSource{Position: key.Position(), Name: name}
-		var url strictyaml.Value
-		ok := value.Mapping(strictyaml.Shape{
-			Noun: "list",
-			Fields: map[string]func(strictyaml.Value){
-				"file": intoLine(&l.File),
-				"url":  func(v strictyaml.Value) { url = v; l.URL, _ = v.Line() },
-			},
-			Hints: map[string]string{"format": "the format is recognised by itself"},
-		})
-		switch {
-		case l.URL != "":
-			url.Errorf("lists by URL are not supported in this version: download %s to a file and name it with \"file\"", l.URL)
-		case ok && l.File == "":
-			value.Errorf("list %q has no file: write {file: lists/%s.txt}", name, name)
-		}
-		p.doc.Lists = append(p.doc.Lists, l)
-	})
-}

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
-	"os"
 	"strings"
-	"syscall"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -35,31 +32,9 @@ type Htpasswd struct {
 // that anybody but its owner can read or write. The error holds every problem,
 // one a line, each with file and line; it never quotes a hash.
 func LoadHtpasswd(path string) (*Htpasswd, error) {
-	// Without O_NONBLOCK the opening of a pipe waits for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, err := readSecretFile(path, "htpasswd file", maxHtpasswd)
 	if err != nil {
-		return nil, fmt.Errorf("open htpasswd file: %w", err)
-	}
-	defer f.Close()
-	// The open file is asked, not the path, so that what is checked is what
-	// is read.
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("check htpasswd file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read htpasswd file %q: not a regular file", path)
-	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return nil, fmt.Errorf("read htpasswd file %q: mode %#o lets others than its owner at the hashes: run chmod 600 %s",
-			path, info.Mode().Perm(), path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxHtpasswd+1))
-	if err != nil {
-		return nil, fmt.Errorf("read htpasswd file: %w", err)
-	}
-	if len(data) > maxHtpasswd {
-		return nil, fmt.Errorf("read htpasswd file %q: larger than %d bytes", path, maxHtpasswd)
+		return nil, err
 	}
 	return parseHtpasswd(path, data)
 }

@@ -1,5 +1,6 @@
-// Package identity says who is asking: it turns a client's address, or the
-// credentials it shows, into a [policy.Subject].
+// Package identity says who is asking: it turns a client's address, the
+// credentials it shows, or what it has proven when it connected, into a
+// [policy.Subject].
 //
 // A [Resolver] is made once and asked by both doors:
 //
@@ -9,6 +10,7 @@
 //	who.SetUsers(users)
 //
 //	who.ByAddr(client)                     // the DNS door
+//	who.ByPeer(client, peer)               // the DNS door, over TLS
 //	who.ByCredentials(client, credentials) // the proxy door
 //
 // The sources, weakest first, and the name each leaves in Identity.Source and
@@ -17,7 +19,21 @@
 //	none        there was no client address at all
 //	network     the address alone; the policy's networks say which groups it is in
 //	remembered  the address, and the user who last signed in from it at the proxy
+//	path        the device whose signed id stands in the DNS-over-HTTPS path
+//	certificate the devices, or the user, that a verified client certificate names
 //	basic       a user name and password, checked against an htpasswd file
+//
+// Where a path or a certificate names no user and one is remembered at the
+// address, the source names both: "certificate+remembered".
+//
+// # Devices
+//
+// A device shows which one it is when it connects, by a certificate or by a
+// path such as /dns-query/laptop-17.ebdmzilshuv6sih7j5ela5wp64, whose end
+// [DeviceKeys] has signed. Nobody can make the path of another device from its
+// own; whoever gets hold of one can use it, though, as with a password. Names
+// of devices are compared in the form of [policy.CanonicalDevice], so that
+// neither case nor the way in which a MAC address is written matters.
 //
 // # Remembered users
 //

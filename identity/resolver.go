@@ -11,10 +11,12 @@ import (
 
 // The values of policy.Identity.Source that a Resolver sets.
 const (
-	SourceNone       = "none"       // no address
-	SourceNetwork    = "network"    // the address alone
-	SourceRemembered = "remembered" // the address, and the user last seen from it
-	SourceBasic      = "basic"      // a verified user name and password
+	SourceNone        = "none"        // no address
+	SourceNetwork     = "network"     // the address alone
+	SourceRemembered  = "remembered"  // the address, and the user last seen from it
+	SourcePath        = "path"        // a signed id in a DNS-over-HTTPS path
+	SourceCertificate = "certificate" // the names in a verified client certificate
+	SourceBasic       = "basic"       // a verified user name and password
 )
 
 // Subjects turns what is known of a client into a subject of the policy in
@@ -52,6 +54,7 @@ type Resolver struct {
 	verifiedFor time.Duration
 	users       atomic.Pointer[generation] // nil: nobody can sign in
 	remembered  *remembered                // nil: off
+	peers       peers
 	failures    *throttle
 	bcrypts     *gate
 }

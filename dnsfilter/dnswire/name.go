@@ -167,4 +167,3 @@ func unescape(s string) (c byte, width int, ok bool) {
 	}
 	return byte(value), 3, value <= 255
 }
-

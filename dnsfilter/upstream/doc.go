@@ -1,0 +1,2 @@
+// Package upstream asks resolvers.
+package upstream

@@ -17,6 +17,10 @@ type Config struct {
 	// Policy is the policy's file or folder.
 	Policy string
 
+	// State is the folder for what must outlive the process: the copies of lists
+	// by URL. It is made when it is needed. Empty: "state" beside the policy.
+	State string
+
 	// Tenant is carried in every entry of the decision log.
 	Tenant string
 

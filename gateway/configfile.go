@@ -61,6 +61,7 @@ func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 	c.Path = path
 	f := &configFile{config: c, dir: filepath.Dir(path)}
 	c.Policy = f.resolve(c.Policy)
+	c.State = f.resolve("state")
 	f.read(root)
 	if trouble := c.pageTrouble(); c.DNS.Answer == policy.AnswerPage && trouble != "" {
 		problems.Warnf(f.answer, "%s", trouble)
@@ -84,6 +85,7 @@ func (f *configFile) read(root strictyaml.Value) {
 	c := f.config
 	root.Mapping(strictyaml.Shape{Noun: "the configuration", Fields: fields{
 		"policy":   f.file(&c.Policy),
+		"state":    f.file(&c.State),
 		"tenant":   line(&c.Tenant),
 		"dns":      f.dns,
 		"proxy":    f.proxy,

@@ -80,11 +80,12 @@ func (g *Gateway) problems() []string {
 			problems = append(problems, p.String())
 		}
 	}
-	for _, l := range state.inForce.Lists {
+	for _, l := range g.listStates() {
 		if l.Trouble != "" {
 			problems = append(problems, fmt.Sprintf("list %q: %s; its last good copy keeps deciding", l.Name, l.Trouble))
 		}
 	}
+	problems = append(problems, g.lists.missing()...)
 	if trouble := g.users.trouble(); len(trouble) > 0 {
 		problems = append(problems, "the htpasswd file on disk is not in force: the users known before can still sign in")
 		for _, p := range trouble {

@@ -39,6 +39,10 @@ type Dependencies struct {
 	Now    func() time.Time // what decisions take for the time; nil: time.Now
 	Build  Build
 
+	// Interrupt ends, when it is closed, what New waits for: lists by URL that
+	// are fetched for the first time. nil: New waits for as long as that may take.
+	Interrupt <-chan struct{}
+
 	// Settle is called, by one goroutine at a time, once a policy is in force
 	// whose lists took memory to read: a process may give back what deciding
 	// does not need. nil: nothing is done.
@@ -68,6 +72,7 @@ type Gateway struct {
 	portal   *webServer // nil: off
 	watched  *configWatch
 	users    *usersFile
+	lists    *listFetcher
 	reloader *reloader
 	edges    *edges
 
@@ -100,27 +105,29 @@ func (e *PolicyError) Error() string {
 
 // New assembles a gateway and loads its policy; it binds nothing yet. A policy
 // that cannot be put in force is a *PolicyError: without a good policy there is
-// no gateway. The caller calls Shutdown, whether or not it called Start.
+// no gateway. Lists by URL that were never fetched are fetched here, which may
+// take minutes where much comes, and half a minute where nothing does. The caller calls Shutdown, whether or not it called Start.
 func New(config *Config, deps Dependencies) (*Gateway, error) {
 	deps = deps.withDefaults()
-	source, err := newPolicySource(config.Policy)
+	source, err := newPolicySource(config.Policy, config.stateFolder(), deps.Log.Named("lists"))
 	if err != nil {
 		return nil, err
 	}
 	source.warnings = config.pageWarnings
-	loaded := source.load(deps.Now())
-	if !loaded.OK() {
-		return nil, &PolicyError{Problems: loaded.All()}
-	}
 	g := &Gateway{
 		config:   config,
 		deps:     deps,
 		registry: prometheus.NewRegistry(),
-		engine:   policy.NewEngine(loaded.Program),
 		started:  deps.Now(),
 		lookups:  make(chan struct{}, refusalLookups),
 	}
 	g.metrics = newMetrics(g.registry, deps.Build)
+	g.newLists(source)
+	loaded, err := g.firstPolicy(source)
+	if err != nil {
+		return nil, err
+	}
+	g.engine = policy.NewEngine(loaded.Program)
 	g.state.Store(&policyState{inForce: loaded})
 	g.bound.Store(&[]Address{})
 	g.self.Store(&[]netip.AddrPort{})
@@ -145,7 +152,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	g.watched = newConfigWatch(config.Path, deps.Log, g.configChanged)
 	g.edges = newEdges(deps.Now, g.nextEdge, func(reason string) { g.recheck(reason) })
 	g.reloader = newReloader(reloadConfig{poll: config.Reload.Poll}, g.reloadDeps(source), loaded)
-	g.metrics.good(loaded.Program.Revision(), deps.Now(), loaded.Lists)
+	g.metrics.good(loaded.Program.Revision(), deps.Now())
 	return g, nil
 }
 
@@ -222,6 +229,7 @@ func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
 		engine:  g.engine,
 		recheck: g.recheck,
 		swapped: g.edges.wake,
+		lists:   g.lists,
 		users:   g.users,
 		reopen:  g.reopenAudit,
 		config:  g.watched,
@@ -255,6 +263,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		}
 	})
 	g.running.Go(func() { g.edges.run(running) })
+	g.running.Go(func() { g.lists.run(running) })
 	g.deps.Log.Info("ready",
 		zap.String("version", g.deps.Build.Version),
 		zap.String("policy", g.config.Policy),

@@ -60,7 +60,7 @@ func old(t *testing.T, path string, age time.Duration) {
 func TestListsAreKept(t *testing.T) {
 	policyPath, path := layList(t, listOf("bad", 100))
 	old(t, path, time.Hour)
-	source, err := newPolicySource(policyPath)
+	source, err := newPolicySource(policyPath, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestListsAreKept(t *testing.T) {
 		if !l.OK() {
 			t.Fatal(l.All())
 		}
-		return l, source.lists.kept[path].list
+		return l, source.lists.kept[listPlace{file: path}].list
 	}
 	first, list := load()
 	if !first.listsParsed || first.Lists[0].Entries != 100 {
@@ -111,7 +111,7 @@ func TestListsAreKept(t *testing.T) {
 func TestListNamedTwice(t *testing.T) {
 	policyPath, path := layList(t, listOf("bad", 100))
 	writeFile(t, policyPath, strings.Replace(listed, "rules:", "  again: {file: "+path+"}\nrules:", 1)+"# "+path)
-	source, err := newPolicySource(policyPath)
+	source, err := newPolicySource(policyPath, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestListNamedTwice(t *testing.T) {
 		return source.lists.load(l.Document.Lists)
 	}
 	document := source.load(time.Now()).Document
-	for _, cache := range []*listCache{newListCache(), source.lists} {
+	for _, cache := range []*listCache{newListCache(newListStore(t.TempDir()), nil), source.lists} {
 		got := cache.load(document.Lists)
 		if got.byName["threats"] != got.byName["again"] || got.byName["again"] == nil {
 			t.Error("one file is held twice")
@@ -137,7 +137,7 @@ func TestListNamedTwice(t *testing.T) {
 	if got.states[0].Trouble == "" || got.states[1].Trouble != got.states[0].Trouble || len(got.problems) != 2 {
 		t.Errorf("each name must say that the file is gone: %+v, %v", got.states, got.problems)
 	}
-	source, err = newPolicySource(policyPath)
+	source, err = newPolicySource(policyPath, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestListNamedTwice(t *testing.T) {
 
 func TestListTrouble(t *testing.T) {
 	policyPath, path := layList(t, listOf("bad", 100))
-	source, err := newPolicySource(policyPath)
+	source, err := newPolicySource(policyPath, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestListTrouble(t *testing.T) {
 // TestListThatNeverWas keeps a gateway from starting with a ban that is empty.
 func TestListThatNeverWas(t *testing.T) {
 	policyPath, path := layList(t, "")
-	source, err := newPolicySource(policyPath)
+	source, err := newPolicySource(policyPath, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

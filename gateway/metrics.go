@@ -15,11 +15,9 @@ type metrics struct {
 	successful    prometheus.Gauge
 	successTime   prometheus.Gauge
 	timeToEnforce prometheus.Histogram
-	listStale     *prometheus.GaugeVec
 	restartNeeded prometheus.Gauge
 
-	revision string          // that policyInfo shows; good's own
-	lists    map[string]bool // that listStale shows; good's own
+	revision string // that policyInfo shows; good's own
 }
 
 func newMetrics(reg prometheus.Registerer, build Build) *metrics {
@@ -45,10 +43,6 @@ func newMetrics(reg prometheus.Registerer, build Build) *metrics {
 			Help:    "From the writing of a policy file to both doors enforcing it, open tunnels included; edits that were noticed, not reloads by signal or request.",
 			Buckets: []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
-		listStale: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sallyport_policy_list_stale",
-			Help: "1 where the file of a list cannot be used and its last good copy decides.",
-		}, []string{"list"}),
 		restartNeeded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_config_restart_needed",
 			Help: "1 where the gateway's configuration file has changed since the start.",
@@ -63,7 +57,7 @@ func newMetrics(reg prometheus.Registerer, build Build) *metrics {
 	})
 	info.Set(1)
 	reg.MustRegister(info, m.policyInfo, m.reloads, m.successful, m.successTime, m.timeToEnforce,
-		m.listStale, m.restartNeeded, collectors.NewGoCollector(),
+		m.restartNeeded, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{resultSuccess, resultUnchanged, resultFailure} {
 		m.reloads.WithLabelValues(result) // there from the start, so that a rate has a zero to begin with
@@ -82,7 +76,7 @@ const (
 func (m *metrics) count(result string) { m.reloads.WithLabelValues(result).Inc() }
 
 // good notes that the policy on disk is in force. One goroutine calls it.
-func (m *metrics) good(revision string, at time.Time, lists []ListState) {
+func (m *metrics) good(revision string, at time.Time) {
 	m.successful.Set(1)
 	m.successTime.Set(float64(at.UnixMilli()) / 1000)
 	m.policyInfo.WithLabelValues(revision).Set(1)
@@ -91,21 +85,6 @@ func (m *metrics) good(revision string, at time.Time, lists []ListState) {
 		m.policyInfo.DeleteLabelValues(m.revision)
 		m.revision = revision
 	}
-	named := make(map[string]bool, len(lists))
-	for _, l := range lists {
-		stale := 0.0
-		if l.Trouble != "" {
-			stale = 1
-		}
-		m.listStale.WithLabelValues(l.Name).Set(stale)
-		named[l.Name] = true
-	}
-	for name := range m.lists {
-		if !named[name] {
-			m.listStale.DeleteLabelValues(name)
-		}
-	}
-	m.lists = named
 }
 
 // bad notes that the policy on disk cannot be put in force.

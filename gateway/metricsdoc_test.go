@@ -57,12 +57,15 @@ func exportedMetrics(t *testing.T) map[string]documentedMetric {
 	t.Helper()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "list.txt"), "listed.example\n")
+	server := serveList(t, "fetched.example\n")
 	writeFile(t, filepath.Join(dir, "policy.yaml"), `
 version: 1
 default: allow
-lists: {some: {file: list.txt}}
+lists:
+  some: {file: list.txt}
+  more: {url: "`+server.URL+`"}
 rules:
-  - {name: ban, what: {apps: [zoom], lists: [some]}, action: block}
+  - {name: ban, what: {apps: [zoom], lists: [some, more]}, action: block}
   - {name: watch, what: {domains: [watched.example]}, action: monitor}
 `)
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), nil)

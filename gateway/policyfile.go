@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/policy/catalogue"
 )
@@ -38,7 +40,8 @@ type Loaded struct {
 	Failures []policy.TestFailure // of the policy's own tests
 	Lists    []ListState
 
-	sources     []policy.File // what was read, lists apart
+	awaited     []policy.ListSource // lists by URL that are not there, for which there is no program
+	sources     []policy.File       // what was read, lists apart
 	digest      string
 	fingerprint string    // what the disk looked like when it was read
 	newest      time.Time // the latest modification of what was read
@@ -53,6 +56,18 @@ func (l *Loaded) OK() bool {
 	return l.Program != nil && !l.Problems.HasErrors() && len(l.Failures) == 0
 }
 
+// waits reports whether nothing keeps the policy from being put in force but
+// lists by URL that are not there yet.
+func (l *Loaded) waits() bool {
+	errors := 0
+	for _, p := range l.Problems {
+		if p.Severity == policy.SeverityError {
+			errors++
+		}
+	}
+	return len(l.awaited) > 0 && errors == len(l.awaited)
+}
+
 // All is every problem, failed tests included, as errors.
 func (l *Loaded) All() policy.Problems {
 	all := append(policy.Problems(nil), l.Problems...)
@@ -64,9 +79,11 @@ func (l *Loaded) All() policy.Problems {
 
 // LoadPolicy reads the policy at path, a file or a folder of *.yaml, once: the
 // line that check, test and explain walk, and that a reload walks. now stands
-// in for the time of tests that name none.
+// in for the time of tests that name none. Lists by URL are not fetched: the
+// copies are used that a gateway keeps in the folder "state" beside the policy,
+// and one that is not there is an error, since no verdict could be trusted.
 func LoadPolicy(path string, now time.Time) *Loaded {
-	source, err := newPolicySource(path)
+	source, err := newPolicySource(path, stateBeside(path), nil)
 	if err != nil {
 		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
 	}
@@ -74,13 +91,17 @@ func LoadPolicy(path string, now time.Time) *Loaded {
 }
 
 // LoadPolicy is [LoadPolicy] of the policy that the configuration names, with
-// warnings where the two do not go together.
+// warnings where the two do not go together, and with the copies of the state
+// folder that it names. A list by URL that has not been fetched is a warning
+// only, and Program is nil then: nothing is wrong with the policy, and a gateway
+// that starts with it fetches the list first.
 func (c *Config) LoadPolicy(now time.Time) *Loaded {
-	source, err := newPolicySource(c.Policy)
+	source, err := newPolicySource(c.Policy, c.stateFolder(), nil)
 	if err != nil {
 		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
 	}
 	source.warnings = c.pageWarnings
+	source.lists.absence = policy.SeverityWarning
 	return source.load(now)
 }
 
@@ -93,12 +114,14 @@ type policySource struct {
 	warnings  func(*policy.Document) policy.Problems // further ones; nil: none
 }
 
-func newPolicySource(path string) (*policySource, error) {
+// newPolicySource makes a source that finds copies of lists by URL in a state
+// folder. log may be nil.
+func newPolicySource(path, state string, log *zap.Logger) (*policySource, error) {
 	apps, err := catalogue.Apps()
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in catalogue: %w", err)
 	}
-	return &policySource{path: path, catalogue: apps, lists: newListCache()}, nil
+	return &policySource{path: path, catalogue: apps, lists: newListCache(newListStore(state), log)}, nil
 }
 
 // load is the upper half of the line of an edit: read, parse, validate and
@@ -136,7 +159,8 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	}
 	loaded.digest = digest(read, lists)
 	loaded.Problems = append(loaded.Problems, lists.problems...)
-	if lists.problems.HasErrors() {
+	loaded.awaited = lists.awaited
+	if lists.problems.HasErrors() || len(lists.awaited) > 0 {
 		loaded.Problems = append(loaded.Problems, policy.Validate(doc, s.catalogue)...)
 		return
 	}

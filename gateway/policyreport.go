@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,9 +34,9 @@ func (g *Gateway) policyReport() console.PolicyReport {
 		row.Hits, row.WouldHits = hits[r.Name], would[r.Name]
 		report.Rules = append(report.Rules, row)
 	}
-	for _, l := range state.inForce.Lists {
+	for _, l := range g.listStates() {
 		report.Lists = append(report.Lists, console.ListReport{
-			Name: l.Name, File: l.File, Format: l.Format,
+			Name: l.Name, File: cmp.Or(l.File, shownURL(l.URL)), Format: l.Format,
 			Entries: l.Entries, Skipped: l.Skipped, Trouble: l.Trouble,
 		})
 	}

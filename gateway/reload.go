@@ -39,6 +39,7 @@ type reloadDeps struct {
 	engine  *policy.Engine
 	recheck func(reason string) (checked, closed int)
 	swapped func()           // a new policy is in force
+	lists   *listFetcher     // fetches what has a URL
 	users   *usersFile       // notices changes of the htpasswd file
 	reopen  func()           // opens the decision log again
 	config  *configWatch     // notices changes that need a restart
@@ -61,6 +62,7 @@ type policyState struct {
 const (
 	byEdit    = "edit"
 	byPoll    = "poll"
+	byList    = "list"
 	bySignal  = "signal"
 	byRequest = "request"
 )
@@ -98,7 +100,7 @@ type reloader struct {
 // pendingEdit is a change of files that has been noticed and not dealt with.
 type pendingEdit struct {
 	noticed bool
-	by      string    // what noticed it: edit or poll
+	by      string    // what noticed it: edit, poll or list
 	first   time.Time // event since the last outcome
 	burst   time.Time // first event since the last read
 	last    time.Time // event, or read that found other bytes than the one before
@@ -158,6 +160,8 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 			// Events were lost: look at everything.
 			r.deps.log.Warn("watching files", zap.Error(err))
 			timer.Reset(r.notice(byEdit, time.Now()))
+		case <-r.deps.lists.arrived:
+			timer.Reset(r.notice(byList, time.Now()))
 		case <-timer.C:
 			if again := r.edited(time.Now()); again > 0 {
 				timer.Reset(again)
@@ -291,6 +295,7 @@ func (r *reloader) load() *Loaded {
 // report puts a good policy in force, or lets the old one go on, and tells.
 func (r *reloader) report(t trigger, loaded *Loaded) outcome {
 	loaded.reported = true
+	defer r.wantLists(loaded)
 	if !loaded.OK() {
 		return r.keep(t, loaded)
 	}
@@ -298,6 +303,15 @@ func (r *reloader) report(t trigger, loaded *Loaded) outcome {
 		return r.same(t, loaded)
 	}
 	return r.enforce(t, loaded)
+}
+
+// wantLists has the lists fetched of what is in force, and of what waits to be.
+func (r *reloader) wantLists(loaded *Loaded) {
+	wanted := slices.Clone(r.inForce.Document.Lists)
+	if loaded != r.inForce && len(loaded.Lists) > 0 {
+		wanted = append(wanted, loaded.Document.Lists...)
+	}
+	r.deps.lists.want(wanted, loaded.awaited)
 }
 
 // enforce is the half of the line in which nothing can fail.
@@ -312,7 +326,7 @@ func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
 	r.deps.swapped()
 	r.deps.publish(policyState{inForce: loaded})
 	r.deps.metrics.count(resultSuccess)
-	r.deps.metrics.good(loaded.Program.Revision(), r.deps.now(), loaded.Lists)
+	r.deps.metrics.good(loaded.Program.Revision(), r.deps.now())
 	if known {
 		r.deps.metrics.timeToEnforce.Observe(took.Seconds())
 	}
@@ -346,7 +360,7 @@ func (r *reloader) same(t trigger, loaded *Loaded) outcome {
 	r.deps.publish(policyState{inForce: loaded})
 	revision := r.deps.engine.Program().Revision()
 	r.deps.metrics.count(resultUnchanged)
-	r.deps.metrics.good(revision, r.deps.now(), loaded.Lists)
+	r.deps.metrics.good(revision, r.deps.now())
 	r.deps.log.Info("policy unchanged", zap.String("revision", revision), zap.String("trigger", t.name))
 	r.logWarnings(loaded)
 	return outcome{loaded: true, revision: revision, problems: loaded.Problems}
@@ -359,6 +373,11 @@ func (r *reloader) keep(t trigger, loaded *Loaded) outcome {
 	r.deps.publish(policyState{inForce: r.inForce, failed: problems})
 	r.deps.metrics.count(resultFailure)
 	r.deps.metrics.bad()
+	if loaded.waits() {
+		r.deps.log.Warn("policy waits for its lists: the old one keeps deciding until they are there",
+			zap.String("revision", revision), zap.String("trigger", t.name), problemField(problems))
+		return outcome{revision: revision, problems: problems}
+	}
 	r.deps.log.Error("policy not loaded: the old one keeps deciding; mend what follows and save again",
 		zap.String("revision", revision), zap.String("trigger", t.name), problemField(problems))
 	return outcome{revision: revision, problems: problems}

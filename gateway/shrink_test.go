@@ -119,7 +119,7 @@ func TestHalfASave(t *testing.T) {
 func loadable(t *testing.T) func(text string) bool {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policy.yaml")
-	source, err := newPolicySource(path)
+	source, err := newPolicySource(path, t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,11 +16,17 @@ import (
 // Bounds of one hosts file.
 const (
 	maxHostsFiles = 16
-	maxHostsBytes = 64 << 20
-	maxHostsNames = 1_000_000
 	maxLineBytes  = 64 << 10
 	maxAddrs      = 64 // of one name
 )
+
+// hostsLimits bound what is read of one file.
+type hostsLimits struct {
+	bytes   int64
+	entries int
+}
+
+func fileLimits() hostsLimits { return hostsLimits{bytes: 64 << 20, entries: 1_000_000} }
 
 // hostsFile is a file, how it looked when it was last looked at, and what it
 // held when it could last be read.
@@ -57,7 +63,7 @@ func (f *hostsFile) read(t *tree) error {
 		return fmt.Errorf("hosts file %q: %w", f.path, err)
 	}
 	defer file.Close()
-	held, err := parseHosts(file)
+	held, err := parseHosts(file, fileLimits())
 	if err != nil {
 		return fmt.Errorf("hosts file %q: %w", f.path, err)
 	}
@@ -69,9 +75,9 @@ func (f *hostsFile) read(t *tree) error {
 // parseHosts reads hosts(5): an address and its names a line, # to the end of
 // the line. A line that makes no sense fails the whole file, because half of
 // one would lose names silently; so do excesses.
-func parseHosts(r io.Reader) (*hosts, error) {
+func parseHosts(r io.Reader, limits hostsLimits) (*hosts, error) {
 	h := &hosts{names: make(map[string]uint32)}
-	limited := &io.LimitedReader{R: r, N: maxHostsBytes + 1}
+	limited := &io.LimitedReader{R: r, N: limits.bytes + 1}
 	lines := bufio.NewScanner(limited)
 	lines.Buffer(make([]byte, 0, 4096), maxLineBytes)
 	var problems []error
@@ -88,12 +94,12 @@ func parseHosts(r io.Reader) (*hosts, error) {
 		if len(problems) == maxProblems {
 			break
 		}
-		if len(h.entries) > maxHostsNames {
-			return nil, fmt.Errorf("line %d: more than %d entries: a list of names to refuse belongs in the policy's lists", number, maxHostsNames)
+		if len(h.entries) > limits.entries {
+			return nil, fmt.Errorf("line %d: more than %d entries: a list of names to refuse belongs in the policy's lists", number, limits.entries)
 		}
 	}
 	if limited.N == 0 {
-		return nil, fmt.Errorf("larger than %d MiB", maxHostsBytes>>20)
+		return nil, fmt.Errorf("larger than %d bytes", limits.bytes)
 	}
 	if err := lines.Err(); err != nil {
 		problems = append(problems, fmt.Errorf("line %d: %w", number+1, err))

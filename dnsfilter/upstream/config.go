@@ -129,6 +129,7 @@ func (c Config) withDefaults() Config {
 	if c.Total == 0 {
 		c.Total = defaultTotal
 	}
+	c.Try = min(c.Try, c.Total)
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = defaultMaxInFlight
 	}

@@ -84,8 +84,12 @@ var (
 	errLetterCase = errors.New("the answer does not repeat the question's letters")
 )
 
-// errCut is a connection's end under a query.
-var errCut = errors.New("the connection ended before the answer")
+// errCut is a connection's end under a query; errSilent is such an end that
+// nobody declared.
+var (
+	errCut    = errors.New("the connection ended before the answer")
+	errSilent = fmt.Errorf("%w: nothing is heard from it", errCut)
+)
 
 const textTimeout = "no upstream resolver answered in time"
 

@@ -28,6 +28,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
+	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 )
@@ -57,6 +58,7 @@ type fake struct {
 	wire   [][]byte
 	from   map[string]bool // client addresses, UDP
 	live   map[net.Conn]bool
+	ca     string
 	hangUp func() // QUIC: ends all connections
 }
 
@@ -343,6 +345,7 @@ func newHTTPS(t *testing.T, a *issuer, s script, handle func(http.ResponseWriter
 		handle(w, r, answer.packets[0])
 	}))
 	server.EnableHTTP2 = true
+	server.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // handshakes that are meant to fail
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, "dns.example", "127.0.0.1")}}
 	server.Config.ConnState = func(c net.Conn, state http.ConnState) {
 		f.mu.Lock()

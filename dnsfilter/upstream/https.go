@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,7 +39,7 @@ type resource struct {
 const (
 	messageType = "application/dns-message"
 
-	maxHTTPConns     = 8
+	maxHTTPConns     = 4
 	maxHTTPHeader    = 16 << 10
 	httpIdle         = time.Minute
 	httpPingAfter    = 5 * time.Second // a connection that is silent that long has to show that it is there
@@ -82,21 +84,33 @@ func (t *resource) exchange(ctx context.Context, q Query, deadline time.Time) (*
 
 	// The body outlives a round trip that fails, so it is no call's buffer.
 	packet := appendQuery(make([]byte, 0, maxPackedQuery), q, 0, []byte(q.Name), extras{padded: true}) // id 0: RFC 8484 §4.1
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(packet))
-	if err != nil {
-		return nil, unreachable(err)
+	response, used, err := t.post(ctx, packet)
+	if err != nil && used && ctx.Err() == nil {
+		response, _, err = t.post(ctx, packet) // a kept connection may end at any time
 	}
-	request.Header = http.Header{
-		"Content-Type": {messageType}, "Accept": {messageType},
-		"User-Agent":      {""}, // RFC 8484 §8.2: none is sent
-		"Idempotency-Key": {},   // not sent either: asking again on a new connection does no harm
-	}
-	response, err := t.http.RoundTrip(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", t.to.server.name, err)
+		return nil, fmt.Errorf("ask %s: %w: %w", t.to.server.name, errCut, err)
 	}
 	defer response.Body.Close()
 	return t.read(response, q)
+}
+
+// post makes one request. used says that its connection had been in use before.
+func (t *resource) post(ctx context.Context, packet []byte) (response *http.Response, used bool, err error) {
+	var reused atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
+	})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(packet))
+	if err != nil {
+		return nil, false, unreachable(err)
+	}
+	request.Header = http.Header{
+		"Content-Type": {messageType}, "Accept": {messageType},
+		"User-Agent": {""}, // RFC 8484 §8.2: none is sent
+	}
+	response, err = t.http.RoundTrip(request)
+	return response, reused.Load(), err
 }
 
 // read turns an HTTP response into a DNS response (RFC 8484 §4.2.1).
@@ -162,7 +176,7 @@ func (t *resource) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	defer context.AfterFunc(t.ctx, cancel)()
 	conn, err := connect(ctx, t.to, dialTCP)
 	if err != nil {
-		return nil, err
+		return nil, asError(err) // not to be taken for a connection that was cut
 	}
 	held := &heldConn{Conn: conn, by: t}
 	t.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -76,25 +75,35 @@ func (t *sessionQUIC) ask(ctx context.Context, c *call) (used bool, err error) {
 		return false, err
 	}
 	begun := time.Now()
-	if err = conn.ask(ctx, c); err == nil {
+	err = conn.ask(ctx, c)
+	switch {
+	case err == nil:
 		conn.heard()
 		return used, nil
-	}
-	alive := conn.conn.Context().Err() == nil
-	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return used, timedOut(why(ctx))
-	case alive && isTimeout(err):
+	case conn.endedWith(err):
+		t.drop(conn)
+		return used, fmt.Errorf("ask %s: %w: %w", t.to.server.name, errCut, err)
+	case isTimeout(err):
 		if conn.silentSince(begun) {
 			t.drop(conn) // it leads nowhere any more, though nobody said so
 		}
 		return used, timedOut(err)
-	case alive:
-		return used, fmt.Errorf("ask %s: %w", t.to.server.name, err) // the stream only
-	default:
-		t.drop(conn)
-		return used, fmt.Errorf("ask %s: %w: %w", t.to.server.name, errCut, err)
+	default: // the stream only
+		return used, cutOff(err)
 	}
+}
+
+// endedWith reports whether err is the end of the whole connection. Its context
+// ends a little after its streams.
+func (c *connQUIC) endedWith(err error) bool {
+	var byPeer *quic.ApplicationError
+	var broken *quic.TransportError
+	var idle *quic.IdleTimeoutError
+	var reset *quic.StatelessResetError
+	return c.conn.Context().Err() != nil ||
+		errors.As(err, &byPeer) || errors.As(err, &broken) || errors.As(err, &idle) || errors.As(err, &reset)
 }
 
 func (c *connQUIC) ask(ctx context.Context, call *call) error {
@@ -116,10 +125,7 @@ func (c *connQUIC) ask(ctx context.Context, call *call) error {
 		return err
 	}
 	call.response, err = readMessage(stream, call.response)
-	if err == nil || !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	return cutOff(err)
+	return err
 }
 
 // connection returns the connection in use, or makes one, once for all who

@@ -40,10 +40,10 @@ type watch struct {
 func (r *resolver) ask(ctx context.Context, q Query, deadline time.Time) (*dns.Msg, error) {
 	start := time.Now()
 	end := start.Add(r.watch.try)
-	cutShort := deadline.Before(end)
-	if cutShort {
+	if deadline.Before(end) {
 		end = deadline
 	}
+	hurried := end.Sub(start) < r.watch.try/2 // others have used the time up
 	response, err := r.transport.exchange(ctx, q, end)
 	took := time.Since(start)
 	if err == nil {
@@ -56,7 +56,7 @@ func (r *resolver) ask(ctx context.Context, q Query, deadline time.Time) (*dns.M
 		r.answered(failure.Kind.String(), took)
 	case ctx.Err() != nil: // nobody waits any more: no fault of the resolver's
 		r.health.tookLonger(took)
-	case cutShort && failure.Kind == Timeout:
+	case hurried && failure.Kind == Timeout:
 		r.watch.deps.Observe(r.server.name, failure.Kind.String(), took)
 	default:
 		r.failed(failure, took)

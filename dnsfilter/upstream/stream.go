@@ -23,6 +23,7 @@ type stream struct {
 	conn      net.Conn // nil: not there yet
 	waiting   waiting
 	pending   []byte // frames to write
+	asked     int
 	answered  int
 	idle      time.Duration // how long it may stay unused
 	lastUsed  time.Time
@@ -50,6 +51,7 @@ func (st *stream) addLocked(c *call) bool {
 	}
 	binary.BigEndian.PutUint16(c.sent[lengthBytes:], c.id)
 	st.pending = append(st.pending, c.sent...)
+	st.asked++
 	st.lastUsed = time.Now()
 	st.signal()
 	return true
@@ -72,7 +74,7 @@ func (st *stream) giveUp(c *call, begun time.Time, overdue bool) bool {
 		return false
 	}
 	if overdue && st.conn != nil && st.lastHeard.Before(begun) {
-		st.endLocked(fmt.Errorf("await the answer of %s: %w: nothing was heard", st.owner.to.server.name, errCut))
+		st.endLocked(fmt.Errorf("await the answer of %s: %w", st.owner.to.server.name, errSilent))
 	}
 	st.endIfSpentLocked()
 	return true
@@ -86,11 +88,11 @@ func (st *stream) endIfSpentLocked() {
 	}
 }
 
-// hasAnswered reports whether anything ever came back.
-func (st *stream) hasAnswered() bool {
+// wasShared reports whether the connection carried more than one query.
+func (st *stream) wasShared() bool {
 	st.owner.mu.Lock()
 	defer st.owner.mu.Unlock()
-	return st.answered > 0
+	return st.asked > 1
 }
 
 // letIdle sets how long the connection is kept, as its server wishes.
@@ -265,8 +267,8 @@ func (st *stream) endLocked(err error) {
 		return
 	}
 	st.ended = true
-	if errors.Is(err, io.EOF) && st.answered == 1 && st.waiting.live > 0 {
-		// One answer and no more: an old server, or a small one.
+	if errors.Is(err, errCut) && !errors.Is(err, errSilent) && st.asked > 1 && st.answered <= 1 && st.waiting.live > 0 {
+		// One answer at most, of several: an old server, or a small one.
 		st.owner.shyUntil = st.owner.now().Add(shyTime)
 	}
 	if st.conn != nil {

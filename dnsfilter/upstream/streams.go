@@ -39,7 +39,7 @@ const (
 
 	connectTimeout = 5 * time.Second
 	writeTimeout   = 5 * time.Second
-	shyTime        = time.Hour
+	shyTime        = 10 * time.Minute
 )
 
 var errFull = errors.New("all connections are full")
@@ -70,7 +70,8 @@ func (t *streams) exchange(ctx context.Context, q Query, deadline time.Time) (*d
 }
 
 // ask sends c on a connection and waits for the answer. used says that the
-// connection had been in use before.
+// connection was in use, before or by others: then its end need not have to do
+// with c.
 func (t *streams) ask(ctx context.Context, c *call, fresh bool, deadline time.Time) (st *stream, used bool, err error) {
 	begun := time.Now()
 	st, used, err = t.join(c, fresh)
@@ -83,7 +84,10 @@ func (t *streams) ask(ctx context.Context, c *call, fresh bool, deadline time.Ti
 		}
 		<-c.done // it came at the last moment
 	}
-	return st, used || st.hasAnswered(), c.err
+	if c.err != nil {
+		return st, used || st.wasShared(), c.err
+	}
+	return st, used, nil
 }
 
 // join puts c on the connection that has least to do, or on a new one. fresh

@@ -88,6 +88,13 @@ func start(t *testing.T, policyText string, edit func(*Config, *Dependencies)) *
 // startWith runs a gateway with a policy that is on disk already.
 func startWith(t *testing.T, path string, edit func(*Config, *Dependencies)) *running {
 	t.Helper()
+	return startTuned(t, path, edit, func(*Gateway) {})
+}
+
+// startTuned is startWith for a gateway of which something is changed before it
+// starts.
+func startTuned(t *testing.T, path string, edit func(*Config, *Dependencies), tune func(*Gateway)) *running {
+	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	r := &running{t: t, policy: path, stdout: &transcript{}, log: logs}
 	config := testConfig(t, path)
@@ -106,6 +113,7 @@ func startWith(t *testing.T, path string, edit func(*Config, *Dependencies)) *ru
 			t.Errorf("stop: %v", err)
 		}
 	})
+	tune(r.Gateway)
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func listen(t testing.TB, address string, c UDPConfig) *UDPListener {
 	}
 	t.Cleanup(func() {
 		l.Close()
-		c.Workers.Wait()
+		c.Workers.Close()
 	})
 	return l
 }
@@ -526,7 +526,7 @@ func TestUDPEndsAtOnce(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("Serve does not return")
 			}
-			workers.Wait()
+			workers.Close()
 			if workers.Waiting() != 0 || workers.Busy() != 0 {
 				t.Errorf("%d waiting, %d busy", workers.Waiting(), workers.Busy())
 			}

@@ -18,7 +18,7 @@ func sourceControl(control []byte) int {
 		return 0
 	}
 	header := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(control)))
-	if int(header.Len) > len(control) {
+	if int(header.Len) > len(control) || int(header.Len) < unix.CmsgLen(0) {
 		return 0
 	}
 	info := control[unix.CmsgLen(0):header.Len]

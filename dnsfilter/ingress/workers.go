@@ -12,24 +12,26 @@ import (
 const DefaultWorkers = 2048
 
 // Workers answer the queries that no Desk could answer at once. All UDP
-// listeners of a process share them. They start when there is work and end
-// when there is none, so that a quiet door has none. Safe for concurrent use.
+// listeners of a process share them. They start when there is work; when there
+// is none a few stay, for a new goroutine grows its stack anew with its first
+// query, which costs more than sending the reply. Who makes them closes them.
+// Safe for concurrent use.
 //
 // While all are busy, each listener's queries wait in a queue of its own and
 // the queues take turns: a flood at one listener does not starve another.
 type Workers struct {
-	limit   int
+	limit   int // of the busy
+	spare   int // of the idle
 	running sync.WaitGroup
 	tasks   sync.Pool // of *task
-	replies sync.Pool // of *replyMemory
 
 	mu      sync.Mutex
 	busy    int
 	waiting int
-	turns   []*queue // those that are not empty, next first
+	turns   []*queue     // those that are not empty, next first
+	idle    []chan *task // of each worker that waits for a task, the latest last
+	closed  bool
 }
-
-type replyMemory [replyBytes]byte
 
 // NewWorkers makes workers, at most limit of them at a time; DefaultWorkers
 // where limit is 0 or less.
@@ -37,9 +39,8 @@ func NewWorkers(limit int) *Workers {
 	if limit <= 0 {
 		limit = DefaultWorkers
 	}
-	w := &Workers{limit: limit}
+	w := &Workers{limit: limit, spare: (limit + 7) / 8}
 	w.tasks.New = func() any { return new(task) }
-	w.replies.New = func() any { return new(replyMemory) }
 	return w
 }
 
@@ -57,9 +58,18 @@ func (w *Workers) Waiting() int {
 	return w.waiting
 }
 
-// Wait returns when the last worker has ended. Call it when every listener
+// Close returns when the last worker has ended. Call it when every listener
 // that was given these workers has been served.
-func (w *Workers) Wait() { w.running.Wait() }
+func (w *Workers) Close() {
+	w.mu.Lock()
+	w.closed = true
+	for _, tasks := range w.idle {
+		close(tasks)
+	}
+	w.idle = nil
+	w.mu.Unlock()
+	w.running.Wait()
+}
 
 // task is one query on its way to a worker: a copy, since its reader goes on.
 type task struct {
@@ -113,7 +123,7 @@ func (w *Workers) hand(q *queue, tasks []*task) (shed int) {
 	for _, t := range tasks {
 		if w.busy < w.limit {
 			w.busy++
-			w.running.Go(func() { w.work(t) })
+			w.employ(t)
 			continue
 		}
 		if q.len() == len(q.ring) {
@@ -129,33 +139,51 @@ func (w *Workers) hand(q *queue, tasks []*task) (shed int) {
 	return shed
 }
 
-// work answers t and then what waits, until nothing does.
+// employ gives t to the worker that has been idle for the shortest time, whose
+// memory the processor still has, or to a new one.
+func (w *Workers) employ(t *task) {
+	if last := len(w.idle) - 1; last >= 0 {
+		w.idle[last] <- t // has room
+		w.idle = w.idle[:last]
+		return
+	}
+	w.running.Go(func() { w.work(t) })
+}
+
+// work answers t and then what else comes, until the worker is not needed.
 func (w *Workers) work(t *task) {
-	memory := w.replies.Get().(*replyMemory)
-	defer w.replies.Put(memory)
+	memory := make([]byte, replyBytes)
+	tasks := make(chan *task, 1)
 	for t != nil {
 		t.respond(memory[:0])
 		w.end(t)
-		t = w.next()
+		var rests bool
+		if t, rests = w.next(tasks); rests {
+			t = <-tasks // nil when the workers are closed
+		}
 	}
 }
 
-// next is the oldest task of the queue whose turn it is; nil where none waits,
-// and then the worker is no longer busy.
-func (w *Workers) next() *task {
+// next is the oldest task of the queue whose turn it is. Where none waits, the
+// worker rests until it is sent one by its tasks, or is not needed.
+func (w *Workers) next(tasks chan *task) (t *task, rests bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.waiting == 0 {
 		w.busy--
-		return nil
+		if w.closed || len(w.idle) == w.spare {
+			return nil, false
+		}
+		w.idle = append(w.idle, tasks)
+		return nil, true
 	}
 	q := w.turns[0]
-	t := w.take(q)
+	t = w.take(q)
 	if q.len() > 0 { // to the back of the line
 		copy(w.turns, w.turns[1:])
 		w.turns[len(w.turns)-1] = q
 	}
-	return t
+	return t, false
 }
 
 // take pops from a queue that is not empty.

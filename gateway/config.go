@@ -3,8 +3,6 @@ package gateway
 import (
 	"net/netip"
 	"time"
-
-	"github.com/sallyport/sallyport/policy"
 )
 
 // Config is sallyport.yaml as it was read: what needs a restart to change.
@@ -32,20 +30,6 @@ type Config struct {
 	Log    LogConfig
 	Users  UsersConfig
 	Reload ReloadConfig
-}
-
-// DNSConfig is the DNS door's part.
-type DNSConfig struct {
-	Listen          []string // host:port, UDP and TCP on each
-	Clients         []netip.Prefix
-	Upstreams       []string          // empty: the system's resolvers
-	Answer          policy.AnswerMode // of a refusal, where its rule does not say
-	TTL             time.Duration     // of a refusal
-	CacheBytes      int64             // 0: no cache
-	UpstreamTimeout time.Duration     // one try at one upstream
-	QueryTimeout    time.Duration     // all tries of one query
-	MaxQueries      int               // under way at a time
-	MaxTCPConns     int               // per listen address
 }
 
 // ProxyConfig is the proxy door's part.
@@ -107,17 +91,7 @@ func DefaultConfig() *Config {
 	return &Config{
 		Policy: "policy.yaml",
 		Tenant: "default",
-		DNS: DNSConfig{
-			Listen:          []string{"127.0.0.1:1053"},
-			Clients:         localNetworks(),
-			Answer:          policy.AnswerNull,
-			TTL:             30 * time.Second,
-			CacheBytes:      64 << 20,
-			UpstreamTimeout: 1500 * time.Millisecond,
-			QueryTimeout:    4 * time.Second,
-			MaxQueries:      2048,
-			MaxTCPConns:     256,
-		},
+		DNS:    defaultDNS(),
 		Proxy: ProxyConfig{
 			Listen:     []string{"127.0.0.1:3128"},
 			Clients:    localNetworks(),

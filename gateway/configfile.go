@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/identity"
@@ -12,13 +13,13 @@ import (
 
 // ReadConfig reads sallyport.yaml. Every problem is reported, each with its
 // place; the Config is nil where one of them is an error. Warnings are for
-// settings that this version takes but has no use for.
+// settings that do nothing as they stand, or more than was meant.
 func ReadConfig(path string) (*Config, policy.Problems) {
-	c, problems := readConfig(path)
-	if problems.HasErrors() {
+	f, problems := readConfig(path)
+	if f == nil || problems.HasErrors() {
 		return nil, problems
 	}
-	return c, problems
+	return f.config, problems
 }
 
 // CheckConfig says everything that is wrong with sallyport.yaml and with what
@@ -26,19 +27,23 @@ func ReadConfig(path string) (*Config, policy.Problems) {
 // that a mistake here does not hide one in the policy, and is nil otherwise:
 // it may name the policy, and must not start a gateway.
 func CheckConfig(path string) (*Config, policy.Problems) {
-	c, problems := readConfig(path)
-	if c == nil {
+	f, problems := readConfig(path)
+	if f == nil {
 		return nil, problems
 	}
+	c := f.config
 	if c.Proxy.UsersFile != "" {
 		if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
 			problems = append(problems, usersProblems(c.Path, c.Proxy.UsersFile, err)...)
 		}
 	}
+	f.problems = &problems
+	f.checkFiles(time.Now())
+	problems.Sort([]string{path})
 	return c, problems
 }
 
-func readConfig(path string) (*Config, policy.Problems) {
+func readConfig(path string) (*configFile, policy.Problems) {
 	data, _, err := readBounded(path, strictyaml.MaxSize)
 	if err != nil {
 		return nil, policy.Problems{{
@@ -46,12 +51,21 @@ func readConfig(path string) (*Config, policy.Problems) {
 			Message:  fmt.Sprintf("cannot read the configuration: %s", plainError(err)),
 		}}
 	}
-	return parseConfig(path, data)
+	return parseConfigFile(path, data)
 }
 
 // parseConfig reads what can be read. The Config is nil where that is nothing,
 // and must not be used to start anything where a problem is an error.
 func parseConfig(path string, data []byte) (*Config, policy.Problems) {
+	f, problems := parseConfigFile(path, data)
+	if f == nil {
+		return nil, problems
+	}
+	return f.config, problems
+}
+
+// parseConfigFile is parseConfig, with the places of settings.
+func parseConfigFile(path string, data []byte) (*configFile, policy.Problems) {
 	var problems strictyaml.Problems
 	root, ok := strictyaml.Read(path, data, &problems)
 	if !ok {
@@ -59,23 +73,39 @@ func parseConfig(path string, data []byte) (*Config, policy.Problems) {
 	}
 	c := DefaultConfig()
 	c.Path = path
-	f := &configFile{config: c, dir: filepath.Dir(path)}
+	f := &configFile{config: c, dir: filepath.Dir(path), problems: &problems, at: map[string]policy.Position{}}
 	c.Policy = f.resolve(c.Policy)
-	c.State = f.resolve("state")
+	c.State = f.resolve(c.State)
 	f.read(root)
+	for _, judge := range slices.Concat(f.later, f.atLast) {
+		judge()
+	}
+	f.distinctAddresses()
 	if trouble := c.pageTrouble(); c.DNS.Answer == policy.AnswerPage && trouble != "" {
-		problems.Warnf(f.answer, "%s", trouble)
+		problems.Warnf(f.at["dns.block.answer"], "%s", trouble)
 	}
 	problems.Sort([]string{path})
-	return c, problems
+	return f, problems
 }
 
 // configFile reads the sections of one file into a Config that holds the
 // defaults already.
 type configFile struct {
-	config *Config
-	dir    string
-	answer policy.Position // of dns.block.answer
+	config   *Config
+	dir      string
+	problems *policy.Problems
+	at       map[string]policy.Position // of settings that are judged with others, by their full name
+	hostsAt  []policy.Position          // of each of dns.hosts
+	later    []func()                   // what is judged once all sections are read
+	atLast   []func()                   // and what is judged after that
+}
+
+// named is read for a setting whose place is wanted later.
+func (f *configFile) named(setting string, read func(strictyaml.Value)) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		f.at[setting] = v.Position()
+		read(v)
+	}
 }
 
 // fields is short for what a mapping may hold.
@@ -89,7 +119,7 @@ func (f *configFile) read(root strictyaml.Value) {
 		"tenant":   line(&c.Tenant),
 		"dns":      f.dns,
 		"proxy":    f.proxy,
-		"admin":    section("admin", fields{"listen": optionalListen(&c.Admin.Listen), "hosts": names(&c.Admin.Hosts)}),
+		"admin":    section("admin", fields{"listen": f.named("admin.listen", optionalListen(&c.Admin.Listen)), "hosts": names(&c.Admin.Hosts)}),
 		"portal":   f.portal,
 		"audit":    section("audit", fields{"file": f.optionalFile(&c.Audit.File), "allows": oneOf(&c.Audit.Allows, "none", "sampled", "all")}),
 		"log":      section("log", fields{"level": oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": oneOf(&c.Log.Format, "console", "json")}),
@@ -103,41 +133,10 @@ func (f *configFile) read(root strictyaml.Value) {
 	}})
 }
 
-func (f *configFile) dns(v strictyaml.Value) {
-	d := &f.config.DNS
-	encrypted := func(name, what string, more ...string) func(strictyaml.Value) {
-		keys := append([]string{"listen", "certificate", "key", "client_ca"}, more...)
-		return laterListener("dns."+name, what, keys...)
-	}
-	section("dns", fields{
-		"listen":    listens(&d.Listen),
-		"clients":   prefixes(&d.Clients),
-		"upstreams": upstreams(&d.Upstreams),
-		"block":     section("dns.block", fields{"answer": f.blockAnswer, "ttl": duration(&d.TTL, 0, 24*time.Hour)}),
-		"cache":     section("dns.cache", fields{"size": size(&d.CacheBytes, 0, 64<<30), "serve_stale": laterServeStale}),
-		"timeouts": section("dns.timeouts", fields{
-			"upstream": duration(&d.UpstreamTimeout, 50*time.Millisecond, 30*time.Second),
-			"query":    duration(&d.QueryTimeout, 100*time.Millisecond, time.Minute),
-		}),
-		"limits": section("dns.limits", fields{
-			"queries":         number(&d.MaxQueries, 1, 1<<20),
-			"tcp_connections": number(&d.MaxTCPConns, 1, 1<<20),
-		}),
-		"tls":   encrypted("tls", "DNS over TLS"),
-		"https": encrypted("https", "DNS over HTTPS", "path"),
-		"quic":  encrypted("quic", "DNS over QUIC"),
-	})(v)
-}
-
-func (f *configFile) blockAnswer(v strictyaml.Value) {
-	f.answer = v.Position()
-	answerMode(&f.config.DNS.Answer)(v)
-}
-
 func (f *configFile) proxy(v strictyaml.Value) {
 	p := &f.config.Proxy
 	section("proxy", fields{
-		"listen":        listens(&p.Listen),
+		"listen":        f.listens("proxy.listen", &p.Listen),
 		"clients":       prefixes(&p.Clients),
 		"deny_networks": f.denyNetworks,
 		"users":         f.optionalFile(&p.UsersFile),
@@ -163,7 +162,7 @@ func (f *configFile) proxy(v strictyaml.Value) {
 func (f *configFile) portal(v strictyaml.Value) {
 	p := &f.config.Portal
 	section("portal", fields{
-		"listen":    optionalListen(&p.Listen),
+		"listen":    f.named("portal.listen", optionalListen(&p.Listen)),
 		"hosts":     names(&p.Hosts),
 		"addresses": addresses(&p.Addresses),
 	})(v)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"strings"
-	"time"
 
 	"github.com/sallyport/sallyport/strictyaml"
 )
@@ -42,15 +41,6 @@ func laterInterception(v strictyaml.Value) {
 		v.Errorf("interception is not in this version: leave proxy.interception.%s empty", v.Name())
 	}
 	section("proxy.interception", fields{"ca": off, "key": off})(v)
-}
-
-// laterServeStale reads dns.cache.serve_stale. Nobody is less safe without it,
-// so that it is taken, with a warning, instead of being refused.
-func laterServeStale(v strictyaml.Value) {
-	const most = 7 * 24 * time.Hour
-	if d, ok := v.Duration(0, most); ok && d > 0 {
-		v.Warnf("serving stale answers is not in this version: dns.cache.serve_stale has no effect")
-	}
 }
 
 // ignored reads a setting that only matters to a listener that is off.

@@ -5,10 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
@@ -65,6 +62,14 @@ func number(into *int, least, most int) func(strictyaml.Value) {
 	}
 }
 
+func boolean(into *bool) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		if b, ok := v.Bool(); ok {
+			*into = b
+		}
+	}
+}
+
 func answerMode(into *policy.AnswerMode) func(strictyaml.Value) {
 	modes := []struct {
 		name string
@@ -90,73 +95,6 @@ func answerMode(into *policy.AnswerMode) func(strictyaml.Value) {
 	}
 }
 
-// listens reads the addresses of a door, which needs one at least.
-func listens(into *[]string) func(strictyaml.Value) {
-	return func(v strictyaml.Value) {
-		var all []string
-		clean := v.Items(func(item strictyaml.Value) {
-			address, ok := listenAddress(item)
-			if ok && slices.Contains(all, address) && !strings.HasSuffix(address, ":0") {
-				item.Errorf("address %q is written twice", address)
-				return
-			}
-			if ok {
-				all = append(all, address)
-			}
-		})
-		if clean && v.IsList() && len(all) == 0 {
-			v.Errorf("%q names no address to listen on: write one, such as [127.0.0.1:0]; both doors are needed", v.Name())
-		}
-		*into = all
-	}
-}
-
-// optionalListen reads the address of a listener that may be off.
-func optionalListen(into *string) func(strictyaml.Value) {
-	return func(v strictyaml.Value) {
-		text, ok := v.OptionalLine()
-		if !ok {
-			return
-		}
-		if text == "" {
-			*into = ""
-			return
-		}
-		if address, ok := listenAddress(v); ok {
-			*into = address
-		}
-	}
-}
-
-// listenAddress reads host:port, where host is an address of this machine,
-// localhost, or nothing for every address. A name would depend on a resolver,
-// perhaps on the very one that is about to start.
-func listenAddress(v strictyaml.Value) (string, bool) {
-	text, ok := v.Line()
-	if !ok {
-		return "", false
-	}
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		v.Errorf("address %q is not host:port: write it as 127.0.0.1:53, [::1]:53 or :53", text)
-		return "", false
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		v.Errorf("port %q in %q is not a number from 0 to 65535", port, text)
-		return "", false
-	}
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	if host != "" {
-		if _, err := netip.ParseAddr(host); err != nil {
-			v.Errorf("%q in %q is not an address of this machine: write the address, not a name", host, text)
-			return "", false
-		}
-	}
-	return net.JoinHostPort(host, port), true
-}
-
 // prefixes reads networks. An address alone is a network of one.
 func prefixes(into *[]netip.Prefix) func(strictyaml.Value) {
 	return func(v strictyaml.Value) {
@@ -172,6 +110,18 @@ func prefixes(into *[]netip.Prefix) func(strictyaml.Value) {
 			}
 		})
 		*into = all
+	}
+}
+
+// believedFrom reads the networks whose word on who a client is counts.
+func believedFrom(into *[]netip.Prefix) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		prefixes(into)(v)
+		for _, p := range *into {
+			if p.Bits() == 0 {
+				v.Warnf("%q holds %s: any client could then say that it is another; write the networks of your own proxies or forwarders", v.Name(), p)
+			}
+		}
 	}
 }
 
@@ -251,56 +201,6 @@ func advertised(into *string) func(strictyaml.Value) {
 		}
 		*into = net.JoinHostPort(parsed.String(), port)
 	}
-}
-
-// upstreams reads resolvers. What the address looks like is the DNS door's to
-// say; that a scheme belongs to a later version is said here, with its place.
-func upstreams(into *[]string) func(strictyaml.Value) {
-	return func(v strictyaml.Value) {
-		var all []string
-		v.Items(func(item strictyaml.Value) {
-			text, ok := item.Line()
-			if !ok {
-				return
-			}
-			if problem := upstreamProblem(text); problem != "" {
-				item.Errorf("upstream %q: %s", text, problem)
-				return
-			}
-			all = append(all, text)
-		})
-		*into = all
-	}
-}
-
-func upstreamProblem(text string) string {
-	const shape = "write it as 192.0.2.53, udp://192.0.2.53:53 or tcp://[2001:db8::53]:53"
-	address := text
-	if scheme, _, found := strings.Cut(text, "://"); found {
-		switch scheme {
-		case "udp", "tcp":
-		case "tls", "https", "quic":
-			return "encrypted upstreams are not in this version; use udp:// or tcp://"
-		default:
-			return "unknown scheme " + strconv.Quote(scheme) + "; " + shape
-		}
-		parsed, err := url.Parse(text)
-		if err != nil || parsed.Host == "" || strings.Trim(parsed.Path, "/") != "" {
-			return shape
-		}
-		address = parsed.Host
-	}
-	if host, port, err := net.SplitHostPort(address); err == nil {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "port " + strconv.Quote(port) + " is not a number from 1 to 65535"
-		}
-		address = host
-	}
-	address = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	if _, err := netip.ParseAddr(address); err != nil {
-		return "it must be an address, since there is no resolver yet to look a name up with; " + shape
-	}
-	return ""
 }
 
 // plainError is an error without what a reader knows already.

@@ -38,7 +38,7 @@ func (g *Gateway) newDoors() error {
 		UpstreamTimeout: c.UpstreamTimeout,
 		QueryTimeout:    c.QueryTimeout,
 		MaxQueries:      c.MaxQueries,
-		MaxTCPConns:     c.MaxTCPConns,
+		MaxTCPConns:     c.MaxConns,
 	}, dnsfilter.Dependencies{
 		Decider:    g.engine,
 		Identify:   g.identity.ByAddr,

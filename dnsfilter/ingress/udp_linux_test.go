@@ -104,11 +104,12 @@ func TestSourceControl(t *testing.T) {
 	tests := []struct {
 		name     string
 		in, want []byte
+		many     bool // it was not for us alone
 	}{
 		{name: "v4",
 			in:   controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, info4(7, "192.0.2.1", "192.0.2.1")),
 			want: controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, info4(0, "192.0.2.1", "192.0.2.1"))},
-		{name: "v4 broadcast: from our own",
+		{name: "v4 broadcast", many: true,
 			in:   controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, info4(7, "192.0.2.1", "192.0.2.255")),
 			want: controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, info4(0, "192.0.2.1", "192.0.2.255"))},
 		{name: "v6",
@@ -120,7 +121,12 @@ func TestSourceControl(t *testing.T) {
 		{name: "v4 in v6",
 			in:   controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("::ffff:192.0.2.1", 7)),
 			want: controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("::ffff:192.0.2.1", 0))},
-		{name: "v6 multicast", in: controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("ff02::1", 7))},
+		{name: "v6 multicast", many: true,
+			in:   controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("ff02::1", 7)),
+			want: controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("ff02::1", 0))},
+		{name: "v4 multicast in v6", many: true,
+			in:   controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("::ffff:224.0.0.1", 7)),
+			want: controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info6("::ffff:224.0.0.1", 0))},
 		{name: "another kind", in: controlMessage(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, []byte{1, 0, 0, 0})},
 		{name: "another length", in: controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0})},
 		{name: "cut off", in: controlMessage(unix.IPPROTO_IP, unix.IP_PKTINFO, info4(7, "192.0.2.1", "192.0.2.1"))[:20]},
@@ -129,11 +135,33 @@ func TestSourceControl(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			n := sourceControl(tt.in)
-			if got := tt.in[:n]; !bytes.Equal(got, tt.want) {
-				t.Errorf("% x, want % x", got, tt.want)
+			n, unicast := sourceControl(tt.in)
+			if got := tt.in[:n]; !bytes.Equal(got, tt.want) || unicast == tt.many {
+				t.Errorf("% x (unicast %v), want % x (%v)", got, unicast, tt.want, !tt.many)
 			}
 		})
+	}
+}
+
+// TestUDPIgnoresBroadcasts sends a query to 127.255.255.255, which each socket
+// gets.
+func TestUDPIgnoresBroadcasts(t *testing.T) {
+	var shed shedCount
+	l := listen(t, "0.0.0.0:0", UDPConfig{Sockets: 3, Shed: shed.count})
+	door := &fakeDoor{}
+	serve(t, l, door)
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	all := netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), l.local.Port())
+	if _, err := conn.WriteToUDPAddrPort([]byte("query"), all); err != nil {
+		t.Skip("no broadcasts here:", err)
+	}
+	eventually(t, "all have shed it", func() bool { return shed.of(ShedMalformed) == 3 })
+	if n := door.tried.Load(); n != 0 {
+		t.Errorf("%d were tried", n)
 	}
 }
 

@@ -103,20 +103,20 @@ func (b *batch) peer(i int) netip.AddrPort {
 }
 
 // control is the control message that the reply to the i-th packet needs in
-// order to leave from the address that was asked; nil where the kernel may
-// choose.
-func (b *batch) control(i int) []byte {
+// order to leave from the address that was asked, empty where the kernel may
+// choose; false where the packet was for many and not for us.
+func (b *batch) control(i int) (control []byte, unicast bool) {
 	header := &b.received[i].header
 	if header.Control == nil {
-		return nil
+		return nil, true
 	}
 	if header.Flags&unix.MSG_CTRUNC != 0 {
 		header.SetControllen(0)
 	}
-	control := b.controls[i*controlSlot:][:header.Controllen]
-	control = control[:sourceControl(control)]
-	header.SetControllen(len(control))
-	return control
+	control = b.controls[i*controlSlot:][:header.Controllen]
+	n, unicast := sourceControl(control)
+	header.SetControllen(n)
+	return control[:n], unicast
 }
 
 // replySlot is where the next reply may be written.

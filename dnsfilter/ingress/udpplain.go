@@ -50,14 +50,15 @@ func (s *plainSocket) read(shift *shift) {
 			}
 			continue
 		}
-		if n > querySlot {
+		control, unicast := s.source(s.oob[:oob])
+		if n > querySlot || !unicast {
 			s.listener.config.Shed(ShedMalformed, 1)
 			continue
 		}
 		peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
 		if client, wire, ok := s.listener.admit(s.packet[:n], peer); ok {
 			s.query = Query{Wire: wire, Client: client, Transport: UDP}
-			s.try(shift, desk, peer, s.source(s.oob[:oob]))
+			s.try(shift, desk, peer, control)
 		}
 	}
 }
@@ -78,30 +79,31 @@ func (s *plainSocket) try(shift *shift, desk Desk, peer netip.AddrPort, control 
 }
 
 // source turns the control message of a query into that of its reply: from the
-// address that was asked.
-func (s *plainSocket) source(control []byte) []byte {
+// address that was asked. It is false for a query to a multicast address, which
+// has a reply from every server.
+func (s *plainSocket) source(control []byte) (source []byte, unicast bool) {
 	switch s.family {
 	case 4:
 		var asked ipv4.ControlMessage
 		if asked.Parse(control) != nil || asked.Dst == nil {
-			return nil
+			return nil, true
 		}
-		return (&ipv4.ControlMessage{Src: asked.Dst}).Marshal()
+		return (&ipv4.ControlMessage{Src: asked.Dst}).Marshal(), !asked.Dst.IsMulticast()
 	case 6:
 		var asked ipv6.ControlMessage
-		if asked.Parse(control) != nil || asked.Dst == nil || asked.Dst.IsMulticast() {
-			return nil
+		if asked.Parse(control) != nil || asked.Dst == nil {
+			return nil, true
 		}
 		if asked.Dst.To4() != nil {
-			return (&ipv4.ControlMessage{Src: asked.Dst}).Marshal()
+			return (&ipv4.ControlMessage{Src: asked.Dst}).Marshal(), !asked.Dst.IsMulticast()
 		}
 		from := &ipv6.ControlMessage{Src: asked.Dst}
 		if asked.Dst.IsLinkLocalUnicast() { // those mean nothing without an interface
 			from.IfIndex = asked.IfIndex
 		}
-		return from.Marshal()
+		return from.Marshal(), !asked.Dst.IsMulticast()
 	default:
-		return nil
+		return nil, true
 	}
 }
 

@@ -115,7 +115,8 @@ func (s *batchSocket) answer(shift *shift, desk Desk) (declined bool) {
 // try answers the i-th query of the batch, or makes a task of it.
 func (s *batchSocket) try(i int, shift *shift, desk Desk) {
 	packet, whole := s.batch.query(i)
-	if !whole {
+	control, unicast := s.batch.control(i)
+	if !whole || !unicast {
 		s.listener.config.Shed(ShedMalformed, 1)
 		return
 	}
@@ -124,7 +125,6 @@ func (s *batchSocket) try(i int, shift *shift, desk Desk) {
 	if !ok {
 		return
 	}
-	control := s.batch.control(i)
 	s.query = Query{Wire: wire, Client: client, Transport: UDP}
 	reply, done := desk.Try(&s.query, s.batch.replySlot())
 	if !done {

@@ -139,10 +139,12 @@ func (c *listClient) get(ctx context.Context, r listRequest) (listAnswer, error)
 	defer stalled.Stop()
 	digest := sha256.New()
 	size, err := c.copy(r, digest, response.Body, func() { stalled.Reset(c.limits.stall) })
+	// A server that hears our side close may end its answer properly, before the
+	// connection is gone: an end that comes after the time is over is none.
+	if cause := context.Cause(ctx); cause != nil && (err == nil || fetchResult(err) == fetchNetwork) {
+		err = fails(fetchNetwork, "it broke off after %d bytes: %w", size, cause)
+	}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && fetchResult(err) == fetchNetwork {
-			err = fails(fetchNetwork, "it broke off after %d bytes: %w", size, cause)
-		}
 		return listAnswer{}, err
 	}
 	return listAnswer{

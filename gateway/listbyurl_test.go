@@ -402,3 +402,31 @@ func TestShutdownDuringAFetch(t *testing.T) {
 		t.Errorf("a download that broke off leaves %v, %v", left, err)
 	}
 }
+
+// TestListFailsThePolicysTests refuses a list that blocks what must stay open,
+// and can be started again with the last good one.
+func TestListFailsThePolicysTests(t *testing.T) {
+	server := serveList(t, listOf("bad", 100))
+	text := fetched(server.URL) + "tests: [{who: {ip: 127.0.0.1}, what: corp.example, want: allow}]\n"
+	g := startAsking(t, layPolicy(t, text))
+	first := g.engine.Program().Revision()
+	server.set(listOf("bad", 101) + "corp.example\n")
+	g.wantFetches(fetchTests, 1)
+	if _, body := g.get("/readyz"); !strings.Contains(body, `list "threats": with it the policy fails its own test at `) {
+		t.Errorf("readyz: %s", body)
+	}
+	if now := g.engine.Program().Revision(); now != first || !g.blockedByDNS("bad7.example") || g.blockedByDNS("corp.example") {
+		t.Error("the list in force does not decide any more")
+	}
+	if again := startWith(t, g.policy, slowPoll); again.engine.Program().Revision() != first {
+		t.Error("another start has another list")
+	}
+	// An edit is not held up by what was refused; one that wants the name
+	// blocked takes the list.
+	writeFile(t, g.policy, text+"# a word more\n")
+	g.wantNewRevision(first)
+	second := g.engine.Program().Revision()
+	writeFile(t, g.policy, fetched(server.URL))
+	g.wantNewRevision(second)
+	g.wantMetric(`sallyport_list_entries{list="threats"}`, "102")
+}

@@ -24,6 +24,7 @@ const (
 	fetchChecksum  = "checksum"  // not the content that the policy pins
 	fetchFormat    = "format"    // no list
 	fetchShrunk    = "shrunk"    // a list that lost nearly everything
+	fetchTests     = "tests"     // a list with which the policy fails its own tests
 	fetchDisk      = "disk"      // the state folder could not be written
 )
 
@@ -59,7 +60,8 @@ type listFetchDeps struct {
 	log     *zap.Logger
 	now     func() time.Time
 	get     func(context.Context, listRequest) (listAnswer, error)
-	random  func(below time.Duration) time.Duration // from 0 up to below
+	try     func(source policy.ListSource, key string, list *policy.List) error // says why it must not replace what is in force
+	random  func(below time.Duration) time.Duration                             // from 0 up to below
 }
 
 // listFetcher keeps copies of lists by URL, and keeps them fresh. What it has
@@ -261,6 +263,9 @@ func (f *listFetcher) accept(source policy.ListSource, key string, known *listRe
 	if known != nil && shrankTooFar(known.Entries, list.Len()) {
 		return fails(fetchShrunk, "it shrank from %d entries to %d, which looks like a download that broke off: remove %q and reload to take it as it is",
 			known.Entries, list.Len(), f.deps.store.path(key+recordSuffix))
+	}
+	if err := f.deps.try(source, key, list); err != nil {
+		return fails(fetchTests, "%w", err)
 	}
 	record := &listRecord{
 		URL: source.URL, SHA256: answer.digest, Size: answer.size, Entries: list.Len(),

@@ -50,6 +50,7 @@ func newFetchBench(t *testing.T, server *httptest.Server) *fetchBench {
 		log:     log,
 		now:     time.Now,
 		get:     newListClient(newListDialer(time.Second).dial, roots, "v1 test", limits).get,
+		try:     func(policy.ListSource, string, *policy.List) error { return nil },
 		random:  randomBelow,
 	}, limits)}
 }

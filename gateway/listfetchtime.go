@@ -90,7 +90,7 @@ func (l *listLimits) wait(refresh time.Duration, failures int, err error, random
 	}
 	most := min(refresh, l.most)
 	switch fetchResult(err) {
-	case fetchSize, fetchChecksum, fetchFormat, fetchShrunk:
+	case fetchSize, fetchChecksum, fetchFormat, fetchShrunk, fetchTests:
 		most = refresh
 	}
 	wait := l.first

@@ -23,6 +23,7 @@ func (g *Gateway) newLists(source *policySource) {
 		log:     g.deps.Log.Named("lists"),
 		now:     g.deps.Now,
 		get:     newListClient(dialer.dial, nil, g.deps.Build.Version, limits).get,
+		try:     g.tryList,
 		random:  randomBelow,
 	}, limits)
 	source.lists.fetching = g.lists.whyAbsent

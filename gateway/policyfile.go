@@ -42,6 +42,8 @@ type Loaded struct {
 
 	awaited     []policy.ListSource // lists by URL that are not there, for which there is no program
 	sources     []policy.File       // what was read, lists apart
+	byName      map[string]*policy.List
+	catalogue   []policy.App
 	digest      string
 	fingerprint string    // what the disk looked like when it was read
 	newest      time.Time // the latest modification of what was read
@@ -159,7 +161,7 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	}
 	loaded.digest = digest(read, lists)
 	loaded.Problems = append(loaded.Problems, lists.problems...)
-	loaded.awaited = lists.awaited
+	loaded.awaited, loaded.byName, loaded.catalogue = lists.awaited, lists.byName, s.catalogue
 	if lists.problems.HasErrors() || len(lists.awaited) > 0 {
 		loaded.Problems = append(loaded.Problems, policy.Validate(doc, s.catalogue)...)
 		return

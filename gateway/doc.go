@@ -17,6 +17,14 @@
 // on, where nothing can fail, swap, re-decide every open tunnel, and tell. A
 // failure above the line leaves the old policy deciding.
 //
+// # Lists
+//
+// Big lists are files, or come by URL. A listFetcher (listfetch*.go) keeps the
+// last good copy of each of the latter on disk, judges what comes before it
+// becomes the copy, and tells the reloader, which takes it as it would take a
+// file that changed. Whichever way a list comes, it is read once for each
+// content, by one listParser, and stays in memory while edits go on around it.
+//
 // # The clock
 //
 // Decisions use the injected Now. How long something took is measured with the

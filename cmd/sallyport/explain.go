@@ -38,6 +38,7 @@ The exit status is the verdict: 0 allow, 10 block, 11 warn.`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			question.Host = args[0]
+			question.Device = policy.CanonicalDevice(question.Device)
 			return explain(p, &from, question, asJSON)
 		},
 	}
@@ -47,7 +48,7 @@ The exit status is the verdict: 0 allow, 10 block, 11 warn.`,
 	f.StringVar(&question.IP, "ip", "", "client `address`")
 	f.StringVar(&question.User, "user", "", "user `name`, as after signing in")
 	f.StringArrayVar(&question.Groups, "group", nil, "`name` of a policy group that the client is in; repeatable")
-	f.StringVar(&question.Device, "device", "", "device `identity`")
+	f.StringVar(&question.Device, "device", "", "`name` or MAC address of the device")
 	f.StringVar(&question.At, "at", "", "`time`, RFC 3339 with or without zone (default: now)")
 	f.StringVar(&question.Door, "door", "", "`door` that asks, dns or proxy (default: proxy where a port is given)")
 	f.StringArrayVar(&question.Derived, "derived", nil, "`host` that HOST leads to, a CNAME target or an address; repeatable")

@@ -213,8 +213,11 @@ func (f *listFetcher) download(ctx context.Context, source policy.ListSource, ke
 	}()
 	var here, whole atomic.Int64
 	stop := everySoOften(func() {
-		f.deps.log.Info("fetching a list", zap.String("list", source.Name), zap.String("url", shownURL(source.URL)),
-			zap.Int64("bytes", here.Load()), zap.Int64("of", whole.Load()))
+		fields := []zap.Field{zap.String("list", source.Name), zap.String("url", shownURL(source.URL)), zap.Int64("bytes", here.Load())}
+		if all := whole.Load(); all > 0 {
+			fields = append(fields, zap.Int64("of", all))
+		}
+		f.deps.log.Info("fetching a list", fields...)
 	})
 	defer stop()
 	answer, err := f.deps.get(ctx, listRequest{

@@ -166,7 +166,11 @@ func (f *listFetcher) fetchInTurn(ctx context.Context, source policy.ListSource,
 	}
 	result, err := f.fetch(ctx, source, key)
 	if err == nil {
-		f.deps.log.Info("list fetched", zap.String("list", source.Name), zap.String("url", shownURL(source.URL)), zap.String("result", result))
+		level := zap.InfoLevel
+		if result == fetchUnchanged {
+			level = zap.DebugLevel
+		}
+		f.deps.log.Log(level, "list fetched", zap.String("list", source.Name), zap.String("url", shownURL(source.URL)), zap.String("result", result))
 	}
 	return err
 }

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/sallyport/sallyport/policy"
 )
@@ -208,5 +212,42 @@ func TestListSchedule(t *testing.T) {
 		running.Wait()
 		after(48 * time.Hour)
 		server.want(t)
+	})
+}
+
+// TestProgress lets a download take its time: the log hears of it every few
+// seconds, and of nothing when it is done.
+func TestProgress(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		server := &played{began: time.Now()}
+		server.answer = func(r listRequest) (listAnswer, error) {
+			r.whole(100)
+			for range 12 {
+				time.Sleep(time.Second)
+				r.moved(5)
+			}
+			return server.list(r)
+		}
+		b := newFetchBench(t, nil)
+		b.deps.store, b.deps.get, b.deps.log = newListStore(folder), server.get, zap.New(core)
+		if result, err := b.once(policy.ListSource{Name: "slow", URL: "https://lists.example/a?key=secret"}); err != nil || result != fetchFresh {
+			t.Fatal(result, err)
+		}
+		time.Sleep(time.Minute)
+		var told []string
+		for _, entry := range logs.All() {
+			fields := entry.ContextMap()
+			told = append(told, fmt.Sprint(entry.Message, " ", fields["list"], " ", fields["url"], " ", fields["bytes"], " of ", fields["of"]))
+		}
+		want := []string{"fetching a list slow https://lists.example/a?... 25 of 100", "fetching a list slow https://lists.example/a?... 50 of 100"}
+		for i, w := range want {
+			// The fifth second's byte and the fifth second's word come in any order.
+			less := fmt.Sprintf("%d of 100", 20+25*i)
+			if len(told) != 2 || told[i] != w && !strings.HasSuffix(told[i], less) {
+				t.Fatalf("the log has %q, want %q", told, want)
+			}
+		}
 	})
 }

@@ -30,7 +30,7 @@ func typical() *policy.Decision {
 // one would show only how fast an entry is dropped.
 func BenchmarkRecord(b *testing.B) {
 	b.Run("count", func(b *testing.B) {
-		l := open(b, Config{Allows: AllowsNone}, Dependencies{Stdout: discard{}})
+		l := open(b, Config{Allows: ExtentNone}, Dependencies{Stdout: discard{}})
 		d := allowed()
 		b.ReportAllocs()
 		for b.Loop() {

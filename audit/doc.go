@@ -27,7 +27,7 @@
 // # What is written
 //
 // Blocks, warns, and allows that a monitoring or report-only rule would have
-// refused are always written. The other allows are written as Config.Allows
+// refused are written unless Config.Refusals says otherwise. The other allows are written as Config.Allows
 // says. One JSON object a line, one shape for both doors:
 //
 //	time         RFC 3339, UTC, microseconds

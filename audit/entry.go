@@ -31,7 +31,7 @@ type record struct {
 	user      string
 	source    string   // of the identity
 	groups    []string // shared with the policy
-	name      []byte // of the host, in the place's own memory; empty for an address
+	name      []byte   // of the host, in the place's own memory; empty for an address
 	addr      netip.Addr
 	facts     []policy.Host
 	rule      *policy.Rule

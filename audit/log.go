@@ -25,7 +25,12 @@ type Config struct {
 	Tenant string
 
 	// Allows says which allowed decisions are written.
-	Allows Allows
+	Allows Extent
+
+	// Refusals says which refusals are written, and which allowed decisions
+	// that a rehearsed rule would have refused. Anything but all of them leaves
+	// gaps in the proof that a ban holds; the counters stay exact.
+	Refusals Extent
 
 	// Queue is how many entries may wait for the file, rounded up to a power
 	// of two. Each takes 384 bytes. 0 means 16,384.
@@ -49,7 +54,8 @@ const (
 // Log is the decision log. It owns one goroutine, which Close waits for. Safe
 // for concurrent use.
 type Log struct {
-	allows  Allows
+	allows  Extent
+	refused Extent
 	now     func() time.Time
 	metrics *metrics
 	queue   *queue
@@ -85,6 +91,7 @@ func New(cfg Config, deps Dependencies) (*Log, error) {
 	}
 	l := &Log{
 		allows:  cfg.Allows,
+		refused: cfg.Refusals,
 		now:     deps.Now,
 		metrics: metrics,
 		queue:   newQueue(cfg.Queue),
@@ -110,7 +117,7 @@ func (l *Log) Record(d *policy.Decision) {
 		must = true
 	}
 	at := l.instant(d.Time)
-	if !must && !l.allows.want(&s.sampler, at) {
+	if !l.extent(must).want(&s.sampler, at) {
 		return
 	}
 	r, place, ok := l.queue.claim(must)
@@ -122,6 +129,14 @@ func (l *Log) Record(d *policy.Decision) {
 	l.queue.publish(place)
 }
 
+// extent is how many decisions are written of a sort: refusals or others.
+func (l *Log) extent(refusal bool) Extent {
+	if refusal {
+		return l.refused
+	}
+	return l.allows
+}
+
 // RecordEnd queues the closing entry of a tunnel. It counts no decision. The
 // two entries are joined by Decision.ID, which the door has to set: an id that
 // the log gives to the one is not known to the other. What is said of Record
@@ -131,9 +146,9 @@ func (l *Log) RecordEnd(e *policy.TunnelEnd) {
 	v := &d.Verdict
 	at := l.instant(e.Time)
 	must := e.ClosedBy == closedByPolicy
-	if !must {
+	if l.extent(must) != ExtentAll {
 		s := l.metrics.closings.of(seriesKey{d.Door, v.Action, v.AppID(), v.RuleName(), v.Group})
-		if !l.allows.want(&s.sampler, at) {
+		if !l.extent(must).want(&s.sampler, at) {
 			return
 		}
 	}

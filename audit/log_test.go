@@ -124,7 +124,7 @@ func readFile(t testing.TB, path string) []map[string]any {
 func TestCounters(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	var out bytes.Buffer
-	l := open(t, Config{Allows: AllowsNone}, Dependencies{Registerer: registry, Stdout: &out})
+	l := open(t, Config{Allows: ExtentNone}, Dependencies{Registerer: registry, Stdout: &out})
 	for range 3 {
 		l.Record(blocked())
 	}

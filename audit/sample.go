@@ -6,39 +6,38 @@ import (
 	"time"
 )
 
-// Allows says which allowed decisions are written to the log. Refusals are
-// written whatever it says.
-type Allows uint8
+// Extent says how many decisions of one sort are written to the log.
+type Extent uint8
 
 // The choices. The zero value writes all.
 const (
-	AllowsAll     Allows = iota
-	AllowsSampled        // of each kind the first few in a second, then one in a hundred
-	AllowsNone
+	ExtentAll     Extent = iota
+	ExtentSampled        // of each kind the first few in a second, then one in a hundred
+	ExtentNone
 )
 
 // String is the name of the choice in the configuration.
-func (a Allows) String() string {
-	switch a {
-	case AllowsAll:
+func (e Extent) String() string {
+	switch e {
+	case ExtentAll:
 		return "all"
-	case AllowsSampled:
+	case ExtentSampled:
 		return "sampled"
-	case AllowsNone:
+	case ExtentNone:
 		return "none"
 	default:
 		return "invalid"
 	}
 }
 
-// ParseAllows reads the name that String writes.
-func ParseAllows(s string) (Allows, error) {
-	for _, a := range []Allows{AllowsAll, AllowsSampled, AllowsNone} {
-		if a.String() == s {
-			return a, nil
+// ParseExtent reads the name that String writes.
+func ParseExtent(s string) (Extent, error) {
+	for _, e := range []Extent{ExtentAll, ExtentSampled, ExtentNone} {
+		if e.String() == s {
+			return e, nil
 		}
 	}
-	return AllowsNone, fmt.Errorf("unknown choice %q: use none, sampled or all", s)
+	return ExtentNone, fmt.Errorf("unknown choice %q: use none, sampled or all", s)
 }
 
 const (
@@ -55,11 +54,11 @@ type sampler struct {
 }
 
 // want reports whether a decision taken at this instant is to be written.
-func (a Allows) want(s *sampler, at int64) bool {
-	switch a {
-	case AllowsAll:
+func (e Extent) want(s *sampler, at int64) bool {
+	switch e {
+	case ExtentAll:
 		return true
-	case AllowsSampled:
+	case ExtentSampled:
 		return s.pick(at / int64(time.Second))
 	default:
 		return false

@@ -8,18 +8,18 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-func TestParseAllows(t *testing.T) {
-	for _, a := range []Allows{AllowsAll, AllowsSampled, AllowsNone} {
-		if got, err := ParseAllows(a.String()); err != nil || got != a {
-			t.Errorf("ParseAllows(%q) = %v, %v", a, got, err)
+func TestParseExtent(t *testing.T) {
+	for _, a := range []Extent{ExtentAll, ExtentSampled, ExtentNone} {
+		if got, err := ParseExtent(a.String()); err != nil || got != a {
+			t.Errorf("ParseExtent(%q) = %v, %v", a, got, err)
 		}
 	}
 	for _, s := range []string{"", "ALL", "some", "invalid"} {
-		if got, err := ParseAllows(s); err == nil {
-			t.Errorf("ParseAllows(%q) = %v, want an error", s, got)
+		if got, err := ParseExtent(s); err == nil {
+			t.Errorf("ParseExtent(%q) = %v, want an error", s, got)
 		}
 	}
-	if Allows(9).want(&sampler{}, 0) {
+	if Extent(9).want(&sampler{}, 0) {
 		t.Error("a choice that does not exist writes allows")
 	}
 }
@@ -29,7 +29,7 @@ func TestSampled(t *testing.T) {
 	at := time.Date(2020, 3, 28, 9, 0, 0, 0, time.UTC)
 	burst := func(n int) (picked int) {
 		for range n {
-			if AllowsSampled.want(&s, at.UnixNano()) {
+			if ExtentSampled.want(&s, at.UnixNano()) {
 				picked++
 			}
 		}
@@ -55,13 +55,13 @@ func TestSampled(t *testing.T) {
 // not crowd out a rare one.
 func TestAllowsChoice(t *testing.T) {
 	for _, test := range []struct {
-		allows       Allows
+		allows       Extent
 		chatty, rare int
 		ends         int
 	}{
-		{AllowsAll, 510, 1, 2},
-		{AllowsSampled, sampleFirst + 500/sampleEvery, 1, 2},
-		{AllowsNone, 0, 0, 1},
+		{ExtentAll, 510, 1, 2},
+		{ExtentSampled, sampleFirst + 500/sampleEvery, 1, 2},
+		{ExtentNone, 0, 0, 1},
 	} {
 		t.Run(test.allows.String(), func(t *testing.T) {
 			var out bytes.Buffer
@@ -101,5 +101,26 @@ func TestAllowsChoice(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Refusals are written whole unless the configuration says otherwise, and
+// counted whatever it says.
+func TestRefusalsAreWrittenUnlessSwitchedOff(t *testing.T) {
+	for extent, want := range map[Extent]int{ExtentAll: 3, ExtentNone: 0} {
+		var out bytes.Buffer
+		l, err := New(Config{Refusals: extent}, Dependencies{Stdout: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			l.Record(&policy.Decision{Door: policy.DoorDNS, Verdict: policy.Verdict{Action: policy.ActionBlock}})
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Count(out.Bytes(), []byte("\n")); got != want {
+			t.Errorf("%s: %d entries, want %d", extent, got, want)
+		}
 	}
 }

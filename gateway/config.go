@@ -66,6 +66,9 @@ type PortalConfig struct {
 type AuditConfig struct {
 	File   string // JSON lines; empty: standard output
 	Allows string // none, sampled or all
+
+	// Refusals is how many refusals are written: all, sampled or none.
+	Refusals string
 }
 
 // LogConfig is the log on standard error.
@@ -105,7 +108,7 @@ func DefaultConfig() *Config {
 		},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9180"},
 		Portal: PortalConfig{Listen: "127.0.0.1:8080"},
-		Audit:  AuditConfig{Allows: "none"},
+		Audit:  AuditConfig{Allows: "none", Refusals: "all"},
 		Log:    LogConfig{Level: "info", Format: "console"},
 		Reload: ReloadConfig{Poll: 10 * time.Second},
 	}

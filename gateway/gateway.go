@@ -190,14 +190,18 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 }
 
 func (g *Gateway) newAudit() (*audit.Log, error) {
-	allows, err := audit.ParseAllows(g.config.Audit.Allows)
+	allows, err := audit.ParseExtent(g.config.Audit.Allows)
 	if err != nil {
 		return nil, fmt.Errorf("audit.allows: %w", err)
+	}
+	refusals, err := audit.ParseExtent(g.config.Audit.Refusals)
+	if err != nil {
+		return nil, fmt.Errorf("audit.refusals: %w", err)
 	}
 	log, err := audit.New(audit.Config{
 		File:   g.config.Audit.File,
 		Tenant: g.config.Tenant,
-		Allows: allows,
+		Allows: allows, Refusals: refusals,
 	}, audit.Dependencies{
 		Registerer: g.registry,
 		Log:        g.deps.Log.Named("audit"),

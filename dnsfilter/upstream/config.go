@@ -81,7 +81,7 @@ type Strategy uint8
 // The strategies.
 const (
 	Failover Strategy = iota // in configured order
-	Fastest                  // the one that answers soonest
+	Fastest                  // the one that answers soonest; now and then a query goes to another as well, to see
 	Parallel                 // the fastest, and the next as well when it takes unusually long; the first answer counts
 )
 

@@ -48,12 +48,16 @@ func (e *endpoint) addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	return slices.Concat(targets, last), nil
 }
 
-// failed notes that an address does not work. Only a server with several has
-// another one to try.
-func (e *endpoint) failed(a netip.Addr) {
+// failed notes that an address does not work; it reports whether the server may
+// have others, which is so where it has a name.
+func (e *endpoint) failed(a netip.Addr) bool {
+	if e.server.host == "" {
+		return false
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.bad = a
+	return true
 }
 
 // connect tries dial on one address after the other until one works, each with

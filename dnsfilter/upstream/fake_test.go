@@ -161,6 +161,14 @@ func zone(t testing.TB, records ...string) script {
 	}
 }
 
+func readQuery(t testing.TB, wire []byte) *dns.Msg {
+	q := new(dns.Msg)
+	if err := q.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
 func pack(t testing.TB, m *dns.Msg) []byte {
 	wire, err := m.Pack()
 	if err != nil {

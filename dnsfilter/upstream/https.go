@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -118,7 +119,7 @@ func (t *resource) read(response *http.Response, q Query) (*dns.Msg, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, &Error{Kind: Refused, Text: fmt.Sprintf("an upstream resolver answered HTTP status %d", response.StatusCode)}
 	}
-	if response.Header.Get("Content-Type") != messageType {
+	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != messageType {
 		return nil, garbled("an upstream resolver sent something that is no DNS message", nil)
 	}
 	c := t.calls.borrow(q)

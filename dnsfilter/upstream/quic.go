@@ -129,27 +129,32 @@ func (c *connQUIC) ask(ctx context.Context, call *call) error {
 }
 
 // connection returns the connection in use, or makes one, once for all who
-// wait for it.
+// wait for it. used says that it was there already.
 func (t *sessionQUIC) connection(ctx context.Context) (conn *connQUIC, used bool, err error) {
-	t.mu.Lock()
-	conn = t.current
-	if conn == nil || conn.over() {
-		conn = &connQUIC{ready: make(chan struct{})}
-		if !t.crew.start(func() { t.connect(conn) }) {
-			t.mu.Unlock()
-			return nil, false, unreachable(ErrClosed)
-		}
-		t.current = conn
-	} else {
-		used = conn.made()
+	conn, used = t.join()
+	if conn == nil {
+		return nil, false, unreachable(ErrClosed)
 	}
-	t.mu.Unlock()
 	select {
 	case <-conn.ready:
 		return conn, used, conn.err
 	case <-ctx.Done():
 		return nil, false, timedOut(why(ctx))
 	}
+}
+
+func (t *sessionQUIC) join() (conn *connQUIC, used bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != nil && !t.current.over() {
+		return t.current, t.current.made()
+	}
+	fresh := &connQUIC{ready: make(chan struct{})}
+	if !t.crew.start(func() { t.connect(fresh) }) {
+		return nil, false
+	}
+	t.current = fresh
+	return fresh, false
 }
 
 func (t *sessionQUIC) connect(c *connQUIC) {

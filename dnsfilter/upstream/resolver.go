@@ -34,6 +34,7 @@ type resolver struct {
 type watch struct {
 	try  time.Duration
 	deps Dependencies
+	ctx  context.Context // ends with the Pool
 }
 
 // ask makes one try and takes note of how it went.
@@ -54,6 +55,7 @@ func (r *resolver) ask(ctx context.Context, q Query, deadline time.Time) (*dns.M
 	switch {
 	case failure.Kind == Refused:
 		r.answered(failure.Kind.String(), took)
+	case r.watch.ctx.Err() != nil: // the Pool's doing
 	case ctx.Err() != nil: // nobody waits any more: no fault of the resolver's
 		r.health.tookLonger(took)
 	case hurried && failure.Kind == Timeout:

@@ -64,8 +64,7 @@ func (s *socket) giveUp(c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	mine := s.waiting.giveUp(c)
-	if mine && s.to.server.host != "" { // its other addresses may do better
-		s.to.failed(s.target)
+	if mine && s.to.failed(s.target) {
 		s.retired = true
 	}
 	if s.retired && s.waiting.live == 0 {
@@ -102,6 +101,7 @@ func (s *socket) read() {
 			return
 		}
 		if err != nil {
+			s.to.failed(s.target)
 			s.end(fmt.Errorf("await the answer of %s: %w", s.to.server.name, err))
 			return
 		}

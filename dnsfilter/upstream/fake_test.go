@@ -2,33 +2,17 @@ package upstream
 
 import (
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
-	"io"
-	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
-	"github.com/quic-go/quic-go"
-	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 )
@@ -325,180 +309,4 @@ func (f *fake) serveStream(conn net.Conn) {
 
 func frame(packet []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
-}
-
-// newHTTPS is a fake on HTTPS; handle nil answers as RFC 8484 has it.
-func newHTTPS(t *testing.T, a *issuer, s script, handle func(http.ResponseWriter, *http.Request, []byte)) *fake {
-	t.Helper()
-	f := newFake(t, s)
-	if handle == nil {
-		handle = func(w http.ResponseWriter, _ *http.Request, packet []byte) {
-			w.Header().Set("Content-Type", "application/dns-message")
-			w.Write(packet)
-		}
-	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		answer := f.answer(body, "https")
-		if answer.cut {
-			panic(http.ErrAbortHandler)
-		}
-		if len(answer.packets) == 0 {
-			<-r.Context().Done()
-			return
-		}
-		handle(w, r, answer.packets[0])
-	}))
-	server.EnableHTTP2 = true
-	server.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // handshakes that are meant to fail
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, "dns.example", "127.0.0.1")}}
-	server.Config.ConnState = func(c net.Conn, state http.ConnState) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		switch state {
-		case http.StateNew:
-			f.conns.Add(1)
-			f.live[c] = true
-		case http.StateClosed:
-			delete(f.live, c)
-		}
-	}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	f.addr = server.Listener.Addr().String()
-	return f
-}
-
-// newQUIC is a fake on QUIC.
-func newQUIC(t *testing.T, a *issuer, s script, names ...string) *fake {
-	t.Helper()
-	f := newFake(t, s)
-	secure := &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}, NextProtos: []string{"doq"}, MinVersion: tls.VersionTLS13}
-	listener, err := quic.ListenAddr("127.0.0.1:0", secure, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.addr = listener.Addr().String()
-	var mu sync.Mutex
-	var open []*quic.Conn
-	f.hangUp = func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range open {
-			c.CloseWithError(0, "")
-		}
-		open = nil
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := listener.Accept(context.Background())
-			if err != nil {
-				return
-			}
-			f.conns.Add(1)
-			mu.Lock()
-			open = append(open, conn)
-			mu.Unlock()
-			running.Go(func() { f.serveQUIC(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		f.cutAll()
-		listener.Close()
-		f.cutAll()
-		running.Wait()
-	})
-	return f
-}
-
-func (f *fake) serveQUIC(conn *quic.Conn) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	for {
-		stream, err := conn.AcceptStream(context.Background())
-		if err != nil {
-			return
-		}
-		running.Go(func() {
-			wire, err := readMessage(stream, nil)
-			if err != nil {
-				return
-			}
-			if rest, err := io.ReadAll(stream); err != nil || len(rest) > 0 {
-				f.t.Errorf("%d bytes behind the query, %v", len(rest), err)
-			}
-			r := f.answer(wire, "quic")
-			for _, packet := range r.packets {
-				stream.Write(frame(packet))
-			}
-			stream.Write(r.raw)
-			if len(r.packets) == 0 && len(r.raw) == 0 && !r.cut { // silent
-				<-conn.Context().Done()
-			}
-			stream.Close()
-		})
-	}
-}
-
-// issuer issues certificates for tests.
-type issuer struct {
-	file string // PEM
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *issuer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &issuer{file: filepath.Join(t.TempDir(), "ca.pem"), cert: cert, key: key}
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(a.file, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func (a *issuer) issue(t testing.TB, names ...string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "test resolver"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, name := range names {
-		if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-			continue
-		}
-		template.DNSNames = append(template.DNSNames, name)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -75,7 +75,7 @@ func parseConfigFile(path string, data []byte) (*configFile, policy.Problems) {
 	c.Path = path
 	f := &configFile{config: c, dir: filepath.Dir(path), problems: &problems, at: map[string]policy.Position{}}
 	c.Policy = f.resolve(c.Policy)
-	c.State = f.resolve(c.State)
+	c.State = f.resolve("state")
 	f.read(root)
 	for _, judge := range slices.Concat(f.later, f.atLast) {
 		judge()

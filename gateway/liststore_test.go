@@ -106,3 +106,21 @@ func sorted(words string) string {
 	slices.Sort(all)
 	return strings.Join(all, " ")
 }
+
+// TestStateFolder finds the folder beside the configuration, and else beside
+// the policy.
+func TestStateFolder(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"tenant: default\n", "/etc/sallyport/state"},
+		{"state: copies\n", "/etc/sallyport/copies"},
+		{"state: /var/lib/sallyport\npolicy: /srv/policy.yaml\n", "/var/lib/sallyport"},
+	} {
+		c, problems := parseConfig("/etc/sallyport/sallyport.yaml", []byte(test.text))
+		if len(problems) > 0 || c.stateFolder() != test.want {
+			t.Errorf("%q: %q, %v, want %q", test.text, c.stateFolder(), problems, test.want)
+		}
+	}
+	if got := (&Config{Policy: "/srv/policy.yaml"}).stateFolder(); got != "/srv/state" {
+		t.Errorf("without a configuration file: %q", got)
+	}
+}

@@ -129,6 +129,7 @@ func TestBadDNS(t *testing.T) {
 		{"root path", "dns: {https: {path: /}}", `is not a path`},
 		{"path upwards", "dns: {https: {path: /a/../b}}", `is not a path`},
 		{"http3", "dns: {https: {http3: yes}}", `"http3" must be true or false`},
+		{"http3 without HTTPS", "dns: {https: {http3: true}}", `f.yaml:1:22: dns.https.http3 takes the ports of dns.https.listen, and there are none`},
 		{"designated without name", "dns: {designated: {addresses: [192.0.2.1]}}", `addresses without a name`},
 		{"designated address", "dns: {designated: {name: 192.0.2.1}}", `is not a name`},
 		{"believed network", "dns: {proxy_protocol: [10.0.0.1/8]}", `did you mean "10.0.0.0/8"?`},

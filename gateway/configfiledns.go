@@ -18,7 +18,7 @@ func (f *configFile) dns(v strictyaml.Value) {
 		"tls":    f.endpoint("dns.tls", &d.TLS, nil),
 		"https": f.endpoint("dns.https", &d.HTTPS, fields{
 			"path":       urlPath(&d.HTTPSPath),
-			"http3":      boolean(&d.HTTP3),
+			"http3":      f.http3,
 			"device_key": f.named("dns.https.device_key", f.optionalFile(&d.DeviceKey)),
 		}),
 		"quic":       f.endpoint("dns.quic", &d.QUIC, nil),
@@ -85,6 +85,16 @@ func (f *configFile) endpoint(noun string, into *EndpointConfig, more fields) fu
 			v.Errorf("%s has a key without its certificate: name the certificate's file too", noun)
 		}
 	}
+}
+
+func (f *configFile) http3(v strictyaml.Value) {
+	d := &f.config.DNS
+	boolean(&d.HTTP3)(v)
+	f.later = append(f.later, func() {
+		if d.HTTP3 && len(d.HTTPS.Listen) == 0 {
+			v.Errorf("dns.https.http3 takes the ports of dns.https.listen, and there are none: fill listen, or turn it off")
+		}
+	})
 }
 
 // designated reads what clients that look for encrypted listeners are told.

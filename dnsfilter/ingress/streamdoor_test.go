@@ -51,12 +51,22 @@ func (d *testDoor) Respond(ctx context.Context, q *Query, dst []byte) []byte {
 }
 
 func (d *testDoor) answer(q *Query, dst []byte) []byte {
-	if d.reply != nil {
-		return append(dst[:0], d.reply(q)...)
+	d.mu.Lock()
+	reply := d.reply
+	d.mu.Unlock()
+	if reply != nil {
+		return append(dst[:0], reply(q)...)
 	}
 	dst = append(dst[:0], q.Wire...)
 	dst[2] |= 0x80 // QR
 	return dst
+}
+
+// answerWith has other answers given.
+func (d *testDoor) answerWith(reply func(*Query) []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reply = reply
 }
 
 func (d *testDoor) record(q *Query) {

@@ -323,12 +323,12 @@ func TestStreamSilence(t *testing.T) {
 
 func TestStreamLongReplies(t *testing.T) {
 	s := serveStreams(t, streamSetup{})
-	s.door.reply = func(q *Query) []byte {
+	s.door.answerWith(func(q *Query) []byte {
 		reply := make([]byte, 65535)
 		copy(reply, q.Wire[:12])
 		reply[65534] = 0xAB
 		return reply
-	}
+	})
 	conn := s.dial(t)
 	sendAll(t, conn, framesOf(packQuestion(t, 1, "now.example"), packQuestion(t, 2, "now.example")))
 	for id := range 2 {
@@ -346,12 +346,12 @@ func TestStreamLongReplies(t *testing.T) {
 // A reply that fits no frame is none; the connection is good for others.
 func TestStreamImpossibleReply(t *testing.T) {
 	s := serveStreams(t, streamSetup{})
-	s.door.reply = func(q *Query) []byte {
+	s.door.answerWith(func(q *Query) []byte {
 		if q.Wire[1] == 1 {
 			return make([]byte, 65536)
 		}
 		return q.Wire
-	}
+	})
 	conn := s.dial(t)
 	sendAll(t, conn, framesOf(packQuestion(t, 1, "now.example"), packQuestion(t, 2, "now.example")))
 	if id := replyID(receiveFrame(t, conn)); id != 2 {
@@ -439,7 +439,7 @@ func TestStreamWaitingIsNotIdle(t *testing.T) {
 // A client that asks and does not read is cut off, and its replies forgotten.
 func TestStreamSlowReader(t *testing.T) {
 	s := serveStreams(t, streamSetup{idle: 100 * time.Millisecond})
-	s.door.reply = func(q *Query) []byte { return make([]byte, 60000) }
+	s.door.answerWith(func(q *Query) []byte { return make([]byte, 60000) })
 	conn := s.dial(t)
 	query := framesOf(packQuestion(t, 1, "later.example"), packQuestion(t, 1, "now.example"))
 	eventually(t, "the connection is cut", func() bool {

@@ -1,0 +1,88 @@
+package ingress
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// http3Unidirectional is how many unidirectional streams HTTP/3 needs: control,
+// two of QPACK, and room for those that are there to be ignored (RFC 9114 §6.2).
+const http3Unidirectional = 8
+
+// web3 is a listener for DNS over HTTPS by HTTP/3, on the port of the one by
+// HTTP/2, which tells clients of it.
+type web3 struct {
+	*quicSocket
+	server  *http3.Server
+	handler *dohHandler
+}
+
+// listenHTTP3 binds address. The handler must be its own.
+func listenHTTP3(ctx context.Context, address string, h *dohHandler, certificates *Certificates) (endpoint, error) {
+	config := certificates.serverConfig(http3.NextProtoH3)
+	socket, err := listenQUIC(ctx, address, h.shared, HTTPS, config, http3Unidirectional)
+	if err != nil {
+		return nil, err
+	}
+	in := &web3{quicSocket: socket, handler: h}
+	in.server = &http3.Server{Handler: h, MaxHeaderBytes: maxHTTPHeader, IdleTimeout: max(h.idle, httpIdle)}
+	return in, nil
+}
+
+// Serve answers the requests of every connection, and returns after Stop when
+// the last reply has gone out, or when ctx ends.
+func (in *web3) Serve(ctx context.Context, door Door) {
+	in.serving.Store(true)
+	defer in.free()
+	defer context.AfterFunc(ctx, in.Stop)()
+	in.handler.open(door)
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		conn, m, err := in.accept(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), func() func() {
+			return func() {} // told by GOAWAY
+		})
+		if err != nil {
+			break
+		}
+		if m.stranger {
+			// Strangers are told once, by HTTP/2, which does not tell them of
+			// HTTP/3.
+			m.cut()
+			in.crowd.leave(m)
+			continue
+		}
+		visitor, _ := conn.Context().Value(visitorKey{}).(*visitor)
+		visitor.member = m
+		visitor.client = func() netip.AddrPort { return peerAddress(conn.RemoteAddr()) }
+		open.Go(func() {
+			defer in.crowd.leave(m)
+			_ = in.server.ServeQUICConn(conn) // what goes wrong is the client's affair
+		})
+	}
+	in.end(ctx)
+}
+
+// end says GOAWAY, waits for the requests under way and gives their replies
+// the time to arrive; clients that have them all close the connection sooner.
+func (in *web3) end(ctx context.Context) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = in.server.Shutdown(ctx)
+	}()
+	in.handler.requests.wait()
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+		_ = in.server.Close()
+		<-gone
+	}
+}

@@ -6,39 +6,81 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/dnsfilter/upstream"
 	"github.com/sallyport/sallyport/policy"
 )
 
 // entry is an upstream's answer, made ready: what was kept of it in wire form
-// and the facts that the second look judges. It is immutable, and shared by
-// everybody who asked the same.
+// and the facts that the second look judges. Everybody who asked the same
+// shares it. What a client can see of it never changes; the rest is marked.
 type entry struct {
-	wire     []byte        // whole reply, id 0, question in lower case, no OPT
-	ttls     []uint16      // where in wire the records' TTLs are
+	forms    [formCount]form
 	facts    []policy.Host // what the owner of the name chose: names, then addresses
 	addrs    []netip.Addr  // of A and AAAA records
 	rcode    int
-	ad       bool
+	ad       bool  // the upstream validated it, and is believed
+	err      error // what went wrong, where this remembers a failure; then nothing else is set
 	stored   time.Time
 	lifetime time.Duration // how long it may be used again; 0: not at all
+
+	renewing atomic.Bool                  // a flight to renew it has been started
+	retryAt  atomic.Int64                 // until then it is given stale without asking again; Unix nanoseconds
+	prepared atomic.Pointer[policy.Facts] // facts made ready for the policy that was last in force
 }
 
-func (e *entry) fresh(now time.Time) bool {
-	age := now.Sub(e.stored)
-	return age >= 0 && age < e.lifetime
+// form is an answer in wire form: whole reply, id 0, question in lower case, no
+// OPT.
+type form struct {
+	wire []byte
+	ttls []uint16 // where in wire the records' TTLs are
+}
+
+// The forms of an answer: as it came, and without what would hide the name
+// from the proxy door. Where there is nothing to strip they are the same.
+const (
+	formWhole   = 0
+	formNoECH   = 1
+	formNoH3    = 2
+	formCount   = 4
+	ageOfFuture = math.MaxInt64 / 2 // of what is stored in the future: a clock was set back
+)
+
+// age is how long ago the answer came. One from the future is too old for
+// everything.
+func (e *entry) age(now time.Time) time.Duration {
+	if age := now.Sub(e.stored); age >= 0 {
+		return age
+	}
+	return ageOfFuture
+}
+
+// failure remembers that a lookup went wrong (RFC 9520).
+func failure(err error, now time.Time) *entry {
+	return &entry{err: err, stored: now, lifetime: failureTTL}
 }
 
 // cost is the memory that an entry holds, in bytes.
 func (e *entry) cost() int64 {
-	bytes := len(e.wire) + 2*len(e.ttls) + 48*len(e.facts) + 24*len(e.addrs)
+	bytes := 48*len(e.facts) + 24*len(e.addrs)
+	for i, f := range e.forms {
+		if i == formWhole || !sameForm(f, e.forms[formWhole]) {
+			bytes += len(f.wire) + 2*len(f.ttls)
+		}
+	}
 	for _, f := range e.facts {
 		bytes += len(f.Name())
 	}
 	return int64(bytes)
+}
+
+func sameForm(a, b form) bool {
+	return len(a.wire) == len(b.wire) && (len(a.wire) == 0 || &a.wire[0] == &b.wire[0])
 }
 
 const (
@@ -52,37 +94,56 @@ const (
 // the data at its end; the SOA of a negative answer; DNSSEC records for a
 // client that asked for them. Whatever else the upstream volunteers is
 // dropped, so that it can neither poison anybody nor pass by unjudged.
-func digest(response *dns.Msg, key lookupKey, now time.Time) (*entry, error) {
+func digest(response *dns.Msg, key lookupKey, ttls ttlBounds, now time.Time) (*entry, error) {
 	if len(response.Question) != 1 {
-		return nil, upstreamError{kind: failureGarbled, text: "an answer without its question"}
+		return nil, garbled("an answer without its question")
 	}
 	if len(response.Answer) > maxRecords || len(response.Ns) > maxRecords {
-		return nil, upstreamError{kind: failureGarbled, text: "an answer with too many records"}
+		return nil, garbled("an answer with too many records")
 	}
 	answers, last, err := followChain(response.Answer, response.Question[0].Name, key)
 	if err != nil {
 		return nil, err
 	}
-	negative := response.Rcode == rcodeNXDomain || !answered(answers, key.qtype)
+	negative := response.Rcode == dnswire.RcodeNXDomain || !answered(answers, key.qtype)
 	authority, soa := keepAuthority(response.Ns, last, negative, key.do)
 	e := &entry{rcode: response.Rcode, ad: response.AuthenticatedData, stored: now}
-	e.lifetime = lifetime(answers, authority)
+	e.lifetime = ttls.apply(negative, answers, authority)
 	if negative && !soa {
 		e.lifetime = 0 // RFC 2308 §5: without an SOA nobody knows how long
 	}
 	if e.facts, e.addrs = factsOf(answers); len(e.facts) > maxFacts {
-		return nil, upstreamError{kind: failureGarbled, text: "an answer that leads to too many places"}
+		return nil, garbled("an answer that leads to too many places")
 	}
-
 	kept := dns.Msg{Question: response.Question, Answer: answers, Ns: authority, Compress: true}
 	kept.Response, kept.Rcode = true, response.Rcode
-	if e.wire, err = kept.Pack(); err != nil {
-		return nil, upstreamError{kind: failureGarbled, text: "an answer that cannot be written again"}
+	return e, e.write(&kept)
+}
+
+func garbled(text string) error { return &upstream.Error{Kind: upstream.Garbled, Text: text} }
+
+// write makes every form of the answer.
+func (e *entry) write(kept *dns.Msg) error {
+	answers := kept.Answer
+	for i := range e.forms {
+		var changed bool
+		if i != formWhole {
+			if kept.Answer, changed = stripService(answers, i&formNoECH != 0, i&formNoH3 != 0); !changed {
+				e.forms[i] = e.forms[formWhole]
+				continue
+			}
+		}
+		wire, err := kept.Pack()
+		if err != nil {
+			return garbled("an answer that cannot be written again")
+		}
+		ttls, err := findTTLs(wire)
+		if err != nil {
+			return err
+		}
+		e.forms[i] = form{wire: wire, ttls: ttls}
 	}
-	if e.ttls, err = findTTLs(e.wire); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return nil
 }
 
 // followChain returns the records that answer key, in the order in which the
@@ -98,7 +159,7 @@ func followChain(section []dns.RR, name string, key lookupKey) (kept []dns.RR, l
 		kept = append(kept, signatures(section, name, dns.TypeCNAME, key.do)...)
 		name = alias.Target
 	}
-	return nil, "", upstreamError{kind: failureGarbled, text: "a chain of aliases without end"}
+	return nil, "", garbled("a chain of aliases without end")
 }
 
 // recordsAt returns the records of the asked type that name owns, or else the
@@ -109,7 +170,7 @@ func recordsAt(section []dns.RR, name string, key lookupKey) (data []dns.RR, ali
 		if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) {
 			continue
 		}
-		if h.Rrtype == key.qtype || key.qtype == typeANY && lookupType(h.Rrtype) {
+		if h.Rrtype == key.qtype || key.qtype == dnswire.TypeANY && dnswire.LookupType(h.Rrtype) {
 			data = append(data, r)
 			continue
 		}
@@ -120,7 +181,7 @@ func recordsAt(section []dns.RR, name string, key lookupKey) (data []dns.RR, ali
 	if len(data) == 0 {
 		return nil, alias
 	}
-	if key.qtype != typeANY && key.qtype != dns.TypeRRSIG {
+	if key.qtype != dnswire.TypeANY && key.qtype != dns.TypeRRSIG {
 		data = append(data, signatures(section, name, key.qtype, key.do)...)
 	}
 	return data, nil
@@ -159,7 +220,7 @@ func signatures(section []dns.RR, name string, covered uint16, do bool) []dns.RR
 
 func answered(answers []dns.RR, qtype uint16) bool {
 	for _, r := range answers {
-		if r.Header().Rrtype == qtype || qtype == typeANY {
+		if r.Header().Rrtype == qtype || qtype == dnswire.TypeANY {
 			return true
 		}
 	}
@@ -181,7 +242,7 @@ func keepAuthority(section []dns.RR, last string, negative, do bool) (kept []dns
 				continue
 			}
 			soa = true
-			h.Ttl = min(sane(h.Ttl), sane(record.Minttl), uint32(maxNegativeTTL/time.Second))
+			h.Ttl = min(sane(h.Ttl), sane(record.Minttl))
 			kept = append(kept, r)
 		case *dns.NSEC, *dns.NSEC3:
 			if do {
@@ -197,26 +258,38 @@ func keepAuthority(section []dns.RR, last string, negative, do bool) (kept []dns
 	return kept, soa
 }
 
+// ttlBounds are the bounds on how long answers are kept and given.
+type ttlBounds struct {
+	min, max, maxNegative time.Duration
+}
+
+// apply brings every TTL within bounds and returns the shortest.
+func (b ttlBounds) apply(negative bool, sections ...[]dns.RR) time.Duration {
+	low, high := seconds(b.min), seconds(b.max)
+	if negative {
+		high = min(high, seconds(b.maxNegative))
+		low = min(low, high)
+	}
+	shortest := high
+	for _, section := range sections {
+		for _, r := range section {
+			h := r.Header()
+			h.Ttl = min(max(sane(h.Ttl), low), high)
+			shortest = min(shortest, h.Ttl)
+		}
+	}
+	return time.Duration(shortest) * time.Second
+}
+
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+
 // sane reads a TTL: one with the top bit set counts as 0 (RFC 2181 §8), and
 // none lasts longer than maxTTL.
 func sane(ttl uint32) uint32 {
 	if ttl > math.MaxInt32 {
 		return 0
 	}
-	return min(ttl, uint32(maxTTL/time.Second))
-}
-
-// lifetime makes every TTL sane and returns the shortest.
-func lifetime(sections ...[]dns.RR) time.Duration {
-	shortest := uint32(maxTTL / time.Second)
-	for _, section := range sections {
-		for _, r := range section {
-			h := r.Header()
-			h.Ttl = sane(h.Ttl)
-			shortest = min(shortest, h.Ttl)
-		}
-	}
-	return time.Duration(shortest) * time.Second
+	return min(ttl, seconds(maxTTL))
 }
 
 // factsOf lists what the owner of the asked name leads clients to: targets of
@@ -287,18 +360,18 @@ func factsOf(answers []dns.RR) (facts []policy.Host, addrs []netip.Addr) {
 // findTTLs returns the offsets of the TTL fields of all records in a message
 // with one question.
 func findTTLs(wire []byte) ([]uint16, error) {
-	garbled := upstreamError{kind: failureGarbled, text: "an answer that cannot be read again"}
-	off, ok := skipName(wire, headerBytes)
+	again := garbled("an answer that cannot be read again")
+	off, ok := dnswire.SkipName(wire, dnswire.HeaderBytes)
 	if !ok {
-		return nil, garbled
+		return nil, again
 	}
 	off += 4
 	count := int(binary.BigEndian.Uint16(wire[6:])) + int(binary.BigEndian.Uint16(wire[8:]))
 	ttls := make([]uint16, 0, count)
 	for range count {
-		off, ok = skipName(wire, off)
+		off, ok = dnswire.SkipName(wire, off)
 		if !ok || off+10 > len(wire) {
-			return nil, garbled
+			return nil, again
 		}
 		ttls = append(ttls, uint16(off+4))
 		off += 10 + int(binary.BigEndian.Uint16(wire[off+8:]))
@@ -306,22 +379,33 @@ func findTTLs(wire []byte) ([]uint16, error) {
 	return ttls, nil
 }
 
-// reply writes the entry as the reply to q at now. No TTL exceeds limit, in
-// seconds.
-func (e *entry) reply(dst []byte, q *question, t transport, now time.Time, limit uint32) []byte {
-	msg := append(dst[:0], e.wire...)
-	binary.BigEndian.PutUint16(msg, q.id)
-	flags := replyFlags(q, e.rcode)
-	if e.ad && (q.flags&flagAD != 0 || q.edns.do) {
-		flags |= flagAD
+// start writes a form of the answer as the reply to q, its OPT record apart,
+// with TTLs that are age seconds shorter, and none longer than limit. A stale
+// answer's are at most staleTTL.
+func (e *entry) start(dst []byte, q *dnswire.Question, which int, age, limit uint32) []byte {
+	f := &e.forms[which]
+	msg := append(dst[:0], f.wire...)
+	binary.BigEndian.PutUint16(msg, q.ID)
+	flags := dnswire.ReplyFlags(q, e.rcode)
+	if e.ad && which == formWhole && (q.Flags&dnswire.FlagAD != 0 || q.EDNS.DO) {
+		flags |= dnswire.FlagAD
 	}
 	binary.BigEndian.PutUint16(msg[2:], flags)
-	copy(msg[headerBytes:], q.section) // same name, the client's letter case
-	age := uint32(max(now.Sub(e.stored), 0) / time.Second)
-	for _, off := range e.ttls {
+	copy(msg[dnswire.HeaderBytes:], q.Section) // same name, the client's letter case
+	for _, off := range f.ttls {
 		field := msg[off : off+4]
 		ttl := binary.BigEndian.Uint32(field)
 		binary.BigEndian.PutUint32(field, min(ttl-min(ttl, age), limit))
 	}
-	return finishReply(msg, q, t, e.rcode, extendedError{})
+	return msg
+}
+
+// hostOf makes a policy.Host of a name in presentation form; false for the
+// root and for what is no name.
+func hostOf(presentation string) (policy.Host, bool) {
+	wire, err := dnswire.WireName(presentation)
+	if err != nil || wire == "\x00" {
+		return policy.Host{}, false
+	}
+	return policy.HostFromCanonicalName(dnswire.CanonicalName(wire)), true
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -143,11 +144,11 @@ func TestDigest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			wire, err := wireName(tt.asked)
+			wire, err := dnswire.WireName(tt.asked)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := digest(response(t, tt.asked, tt.qtype, tt.rcode, tt.records...), lookupKey{name: wire, qtype: tt.qtype, do: tt.do}, newClock().Now())
+			e, err := digest(response(t, tt.asked, tt.qtype, tt.rcode, tt.records...), lookupKey{name: wire, qtype: tt.qtype, do: tt.do}, ordinaryTTLs(), newClock().Now())
 			if tt.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) {
 					t.Errorf("error %v, want %q", err, tt.fails)
@@ -158,7 +159,7 @@ func TestDigest(t *testing.T) {
 				t.Fatal(err)
 			}
 			var kept dns.Msg
-			if err := kept.Unpack(e.wire); err != nil {
+			if err := kept.Unpack(e.forms[formWhole].wire); err != nil {
 				t.Fatal(err)
 			}
 			var parts []string
@@ -207,27 +208,28 @@ func FuzzUpstreamResponse(f *testing.F) {
 		f.Add(wire)
 		f.Add(wire[:len(wire)-4])
 	}
-	q := question{id: 7, wire: key.name, qtype: key.qtype, class: classIN, edns: edns{present: true, payload: 1232}}
-	q.section = []byte("\x01A\x07exAmple\x00\x00\x41\x00\x01")
+	asked, err := withEDNS(query("A.exAmple", dns.TypeHTTPS), 1232, false).Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var q dnswire.Question
+	q.Read(asked)
 	now := newClock().Now()
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		if len(wire) < headerBytes || !isResponse(wire, wire, key) {
-			return
+		m := new(dns.Msg)
+		if err := m.Unpack(wire); err != nil || len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, "a.example.") {
+			return // upstream passes on answers to the question only
 		}
-		m, err := unpack(wire)
+		e, err := digest(m, key, ordinaryTTLs(), now)
 		if err != nil {
 			return
 		}
-		e, err := digest(m, key, now)
-		if err != nil {
-			return
-		}
-		reply := e.reply(nil, &q, transportUDP, now.Add(time.Second), 30)
+		reply := dnswire.FinishReply(e.start(nil, &q, formNoECH|formNoH3, 1, 30), &q, dnswire.UDPLimit(&q.EDNS), e.rcode, new(dnswire.ReplyOptions))
 		var got dns.Msg
 		if err := got.Unpack(reply); err != nil {
 			t.Fatalf("reply %x: %v", reply, err)
 		}
-		if len(reply) > udpPayload || got.Question[0].Name != "A.exAmple." || len(got.Extra) != 1 {
+		if len(reply) > dnswire.UDPPayload || got.Question[0].Name != "A.exAmple." || len(got.Extra) != 1 {
 			t.Fatalf("reply of %d bytes: %v", len(reply), &got)
 		}
 		for _, r := range append(got.Answer, got.Ns...) {
@@ -263,7 +265,7 @@ func TestFactsOfHostileAnswers(t *testing.T) {
 	}}
 	reply := new(dns.Msg).SetReply(asked)
 	reply.Answer = []dns.RR{record}
-	if _, err := digest(reply, lookupKey{name: "\x05hints\x07example\x00", qtype: dns.TypeHTTPS}, time.Now()); err == nil {
+	if _, err := digest(reply, lookupKey{name: "\x05hints\x07example\x00", qtype: dns.TypeHTTPS}, ordinaryTTLs(), time.Now()); err == nil {
 		t.Error("a thousand hints were taken")
 	}
 
@@ -272,3 +274,6 @@ func TestFactsOfHostileAnswers(t *testing.T) {
 		t.Errorf("facts %v, want %s among them", facts, want)
 	}
 }
+
+// ordinaryTTLs are the bounds that a door has where nobody sets others.
+func ordinaryTTLs() ttlBounds { return ttlBounds{max: maxTTL, maxNegative: defaultNegativeTTL} }

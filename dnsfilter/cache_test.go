@@ -9,14 +9,35 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 )
 
 func cached(size int, stored time.Time, lifetime time.Duration) *entry {
-	return &entry{wire: make([]byte, size), stored: stored, lifetime: lifetime}
+	e := &entry{stored: stored, lifetime: lifetime}
+	for i := range e.forms {
+		e.forms[i].wire = wireOfSize(size, e)
+	}
+	return e
 }
 
-func keyOf(i int) lookupKey {
-	return lookupKey{name: fmt.Sprintf("\x08n%07d\x00", i), qtype: dns.TypeA}
+// wireOfSize gives every form of an entry the same bytes.
+func wireOfSize(size int, e *entry) []byte {
+	if e.forms[formWhole].wire == nil {
+		e.forms[formWhole].wire = make([]byte, size)
+	}
+	return e.forms[formWhole].wire
+}
+
+func keyOf(i int) string {
+	return lookupKey{name: fmt.Sprintf("\x08n%07d\x00", i), qtype: dns.TypeA}.packed()
+}
+
+// fresh is what a lookup finds in the cache at now.
+func fresh(c *cache, key string, now time.Time) *entry {
+	l := lookups{cache: c}
+	e, _ := l.cached([]byte(key), now)
+	return e
 }
 
 func TestCacheLifetime(t *testing.T) {
@@ -26,20 +47,21 @@ func TestCacheLifetime(t *testing.T) {
 		at   time.Duration
 		want bool
 	}{{0, true}, {time.Minute - 1, true}, {time.Minute, false}, {time.Hour, false}, {-time.Second, false}} {
-		if got := c.get(keyOf(1), now.Add(tt.at)) != nil; got != tt.want {
+		if got := fresh(c, keyOf(1), now.Add(tt.at)) != nil; got != tt.want {
 			t.Errorf("at %v: %v, want %v", tt.at, got, tt.want)
 		}
 	}
 	c.put(keyOf(2), cached(100, now, 0))
-	if c.get(keyOf(2), now) != nil {
+	if fresh(c, keyOf(2), now) != nil {
 		t.Error("an answer that must not be kept was")
 	}
+	one := unpackKey(keyOf(1))
 	for _, other := range []lookupKey{
-		{name: keyOf(1).name, qtype: dns.TypeAAAA},
-		{name: keyOf(1).name, qtype: dns.TypeA, do: true},
-		{name: keyOf(1).name, qtype: dns.TypeA, cd: true},
+		{name: one.name, qtype: dns.TypeAAAA},
+		{name: one.name, qtype: dns.TypeA, do: true},
+		{name: one.name, qtype: dns.TypeA, cd: true},
 	} {
-		if c.get(other, now) != nil {
+		if fresh(c, other.packed(), now) != nil {
 			t.Errorf("%+v found another's answer", other)
 		}
 	}
@@ -50,10 +72,10 @@ func TestCacheReplaces(t *testing.T) {
 	for i := range 10 {
 		c.put(keyOf(1), cached(100*i+1, now, time.Minute))
 	}
-	if e := c.get(keyOf(1), now); e == nil || len(e.wire) != 901 {
+	if e := fresh(c, keyOf(1), now); e == nil || len(e.forms[formWhole].wire) != 901 {
 		t.Errorf("got %+v, want the newest", e)
 	}
-	if entries, bytes := c.size(); entries != 1 || bytes != int64(901+len(keyOf(1).name)+nodeOverhead) {
+	if entries, bytes := c.size(); entries != 1 || bytes != int64(901+len(keyOf(1))+nodeOverhead) {
 		t.Errorf("%d entries of %d bytes", entries, bytes)
 	}
 }
@@ -61,7 +83,7 @@ func TestCacheReplaces(t *testing.T) {
 func TestCacheOfNoBytesKeepsNothing(t *testing.T) {
 	c, now := newCache(0), newClock().Now()
 	c.put(keyOf(1), cached(1, now, time.Minute))
-	if c.get(keyOf(1), now) != nil {
+	if fresh(c, keyOf(1), now) != nil {
 		t.Error("kept")
 	}
 }
@@ -75,7 +97,7 @@ func TestCacheBudget(t *testing.T) {
 	for range 20_000 {
 		k := keyOf(random.IntN(5000))
 		if random.IntN(3) == 0 {
-			c.get(k, now)
+			fresh(c, k, now)
 			continue
 		}
 		size := random.IntN(2000)
@@ -117,11 +139,11 @@ func TestCacheSparesWhatIsUsed(t *testing.T) {
 	}
 	for i := range 20_000 {
 		c.put(keyOf(1000+i), cached(200, now, time.Hour))
-		c.get(keyOf(i%popular), now)
+		fresh(c, keyOf(i%popular), now)
 	}
 	kept := 0
 	for i := range popular {
-		if c.get(keyOf(i), now) != nil {
+		if fresh(c, keyOf(i), now) != nil {
 			kept++
 		}
 	}
@@ -137,7 +159,7 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 		done.Go(func() {
 			for i := range 5000 {
 				k := keyOf((i*7 + worker) % 900)
-				if c.get(k, now) == nil {
+				if fresh(c, k, now) == nil {
 					c.put(k, cached(300, now, time.Minute))
 				}
 				if i%100 == 0 {
@@ -154,7 +176,7 @@ func TestCacheHitDoesNotAllocate(t *testing.T) {
 	c.put(keyOf(1), cached(100, now, time.Minute))
 	k := keyOf(1)
 	if n := testing.AllocsPerRun(1000, func() {
-		if c.get(k, now) == nil {
+		if fresh(c, k, now) == nil {
 			t.Fatal("missed")
 		}
 	}); n != 0 {
@@ -177,16 +199,16 @@ func TestCacheCountsItsMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Answer = append(m.Answer, r)
-		name, err := wireName(m.Question[0].Name)
+		name, err := dnswire.WireName(m.Question[0].Name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		key := lookupKey{name: name, qtype: dns.TypeA}
-		e, err := digest(m, key, now)
+		e, err := digest(m, key, ordinaryTTLs(), now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.put(key, e)
+		c.put(key.packed(), e)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

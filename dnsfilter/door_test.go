@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/dnsfilter/ingress"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -113,13 +115,16 @@ func newDoor(t *testing.T, d policy.Decider, adjust func(*Config), ups ...*fakeU
 	}
 	server, err := New(c, Dependencies{
 		Decider: d,
-		Identify: func(a netip.Addr) policy.Subject {
+		Identify: func(a netip.Addr, _ *Peer) policy.Subject {
 			return policy.Subject{Identity: policy.Identity{Addr: a, Source: "network"}}
 		},
 		Record: func(d *policy.Decision) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.records = append(o.records, *d)
+			kept := *d
+			kept.Host = kept.Host.Clone()
+			kept.Verdict.Fact = kept.Verdict.Fact.Clone()
+			o.records = append(o.records, kept)
 		},
 		Registerer: o.registry,
 		Log:        zaptest.NewLogger(t),
@@ -137,6 +142,18 @@ func newDoor(t *testing.T, d policy.Decider, adjust func(*Config), ups ...*fakeU
 		}
 	})
 	return o
+}
+
+// respond answers a packet as an ingress has it answered.
+func respond(h *handler, wire []byte, transport ingress.Transport) []byte {
+	q := &ingress.Query{Wire: wire, Client: netip.MustParseAddrPort("127.0.0.1:4000"), Transport: transport}
+	desk := h.Desk()
+	desk.Begin()
+	defer desk.End()
+	if reply, done := desk.Try(q, make([]byte, 0, dnswire.UDPPayload)); done {
+		return reply
+	}
+	return h.Respond(context.Background(), q, nil)
 }
 
 // query is a question as tests write it.
@@ -207,6 +224,20 @@ func (o *door) metric(name string, labels ...string) float64 {
 	return total
 }
 
+// settled is metric for one that has to become want: a batch is counted when
+// its replies have gone out.
+func (o *door) settled(want float64, name string, labels ...string) float64 {
+	o.t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		got := o.metric(name, labels...)
+		if got == want || time.Now().After(deadline) {
+			return got
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -228,7 +259,7 @@ func texts(section []dns.RR) []string {
 	return lines
 }
 
-// ede returns the extended error of a reply.
+// ede returns the dnswire.Extended error of a reply.
 func ede(m *dns.Msg) *dns.EDNS0_EDE {
 	opt := m.IsEdns0()
 	if opt == nil {

@@ -33,7 +33,7 @@ func newUpstream(t *testing.T, s script) *fakeUpstream {
 	t.Helper()
 	var listener net.Listener
 	var packets net.PacketConn
-	for range bindTries {
+	for range 32 {
 		var err error
 		if packets, err = net.ListenPacket("udp4", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)

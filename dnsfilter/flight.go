@@ -14,12 +14,12 @@ import (
 // started it, and lands even if that client has gone.
 type flights struct {
 	ctx     context.Context // ends all flights
-	fetch   func(context.Context, lookupKey) (*entry, error)
+	fetch   func(context.Context, string) (*entry, error)
 	panicky func(value any, stack []byte)
 	limit   int
 
 	mu      sync.Mutex
-	byKey   map[lookupKey]*flight
+	byKey   map[string]*flight
 	closed  bool
 	running sync.WaitGroup
 }
@@ -30,9 +30,9 @@ type flight struct {
 	err   error
 }
 
-// do returns what fetch says to key, of a flight that is under way or of a new
-// one. It returns early when ctx ends; the flight goes on.
-func (f *flights) do(ctx context.Context, key lookupKey) (*entry, error) {
+// do returns what fetch says to a packed key, of a flight that is under way or
+// of a new one. It returns early when ctx ends; the flight goes on.
+func (f *flights) do(ctx context.Context, key string) (*entry, error) {
 	fl, err := f.join(key)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,9 @@ func (f *flights) do(ctx context.Context, key lookupKey) (*entry, error) {
 	}
 }
 
-func (f *flights) join(key lookupKey) (*flight, error) {
+// join returns the flight for a packed key, which it starts where there is
+// none.
+func (f *flights) join(key string) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl := f.byKey[key]; fl != nil {
@@ -63,7 +65,7 @@ func (f *flights) join(key lookupKey) (*flight, error) {
 	return fl, nil
 }
 
-func (f *flights) run(fl *flight, key lookupKey) {
+func (f *flights) run(fl *flight, key string) {
 	defer func() {
 		if value := recover(); value != nil {
 			f.panicky(value, debug.Stack())

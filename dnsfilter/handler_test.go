@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -24,7 +25,7 @@ func TestRefusedNameNeverReachesUpstream(t *testing.T) {
 				t.Errorf("%s %s: %s, want NOERROR", network, typeName(qtype), dns.RcodeToString[reply.Rcode])
 			}
 			if e := ede(reply); e == nil || e.InfoCode != dns.ExtendedErrorCodeBlocked || e.ExtraText != "Privacy and security concerns" {
-				t.Errorf("%s %s: extended error %v, want Blocked with the reason", network, typeName(qtype), e)
+				t.Errorf("%s %s: dnswire.Extended error %v, want Blocked with the reason", network, typeName(qtype), e)
 			}
 			if reply.Question[0].Name != "US04web.Zoom.us." {
 				t.Errorf("%s: question %q came back in other letters", network, reply.Question[0].Name)
@@ -308,7 +309,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			if n := len(o.decisions()); n != 0 {
 				t.Errorf("%d decisions recorded about strangers", n)
 			}
-			if n := o.metric("sallyport_dns_queries_total", "transport", "udp", "rcode", "REFUSED"); n != 1 {
+			if n := o.settled(1, "sallyport_dns_queries_total", "transport", "udp", "rcode", "REFUSED"); n != 1 {
 				t.Errorf("%v refusals counted, want 1", n)
 			}
 		})
@@ -322,10 +323,10 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 			t.Errorf("reply %v", reply)
 		}
 	}
-	if n := o.metric("sallyport_dns_panics_total"); n != 3 {
+	if n := o.settled(3, "sallyport_dns_panics_total"); n != 3 {
 		t.Errorf("%v panics counted, want 3", n)
 	}
-	if n := o.metric("sallyport_dns_queries_total", "rcode", "SERVFAIL"); n != 3 {
+	if n := o.settled(3, "sallyport_dns_queries_total", "rcode", "SERVFAIL"); n != 3 {
 		t.Errorf("%v failures counted, want 3", n)
 	}
 }
@@ -345,7 +346,7 @@ func TestADIsShownToThoseWhoAsk(t *testing.T) {
 	zone := zoneScript(t, "a.example. 600 IN A 192.0.2.1")
 	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
 		wires := zone(q, tcp)
-		wires[0][3] |= flagAD
+		wires[0][3] |= dnswire.FlagAD
 		return wires
 	})
 	o := openDoor(t, deciderFunc(allowAll), nil, up)

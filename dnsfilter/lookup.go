@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/dnsfilter/upstream"
 )
 
-// lookups answers questions with upstream truth: special names, then the
-// cache, then one flight to the upstreams. It knows nothing of policy. Safe
-// for concurrent use.
+// lookups answers questions with upstream truth: the cache, then one flight to
+// what the door knows itself and to the upstreams. It knows nothing of policy.
+// Safe for concurrent use.
 type lookups struct {
 	cache   *cache
 	flights *flights
 	metrics *metrics
 	now     func() time.Time
+	stale   time.Duration // how long past its lifetime an answer may still be given; 0: not at all
+	ahead   bool          // renew what is asked for before it expires
 }
 
 var (
@@ -21,38 +26,91 @@ var (
 	errBusy   = errors.New("too many lookups under way")
 )
 
-// lookup answers key. hit says that no upstream had to be asked.
-func (l *lookups) lookup(ctx context.Context, key lookupKey) (e *entry, hit bool, err error) {
-	now := l.now()
-	if e := localhost(key, now); e != nil {
-		return e, true, nil
+const (
+	staleWait    = 1800 * time.Millisecond // RFC 8767 §5: the client response timer
+	staleRecheck = 30 * time.Second        // RFC 8767 §5: the failure recheck timer
+	staleTTL     = 30                      // RFC 8767 §5: of a stale answer, in seconds
+	failureTTL   = time.Second             // RFC 9520 §3.2: at least this long a failure is remembered
+)
+
+// cached returns what is at hand for a packed key: a fresh answer, or a stale
+// one whose renewal has just failed. It never waits and does not allocate,
+// except to start a renewal.
+func (l *lookups) cached(key []byte, now time.Time) (e *entry, stale bool) {
+	e = l.cache.get(key)
+	if e == nil {
+		return nil, false
 	}
-	if e := l.cache.get(key, now); e != nil {
-		l.metrics.cacheHits.Inc()
-		return e, true, nil
+	age := e.age(now)
+	if age < e.lifetime {
+		if l.ahead && age > e.lifetime-e.lifetime/renewShare {
+			l.renew(key, e)
+		}
+		return e, false
 	}
-	l.metrics.cacheMisses.Inc()
-	e, err = l.flights.do(ctx, key)
-	if errors.Is(err, errBusy) {
-		l.metrics.countShed(shedLookups)
+	if e.err == nil && age < e.lifetime+l.stale && now.UnixNano() < e.retryAt.Load() {
+		return e, true
 	}
-	return e, false, err
+	return nil, false
+}
+
+// renewShare: in the last tenth of its life an answer that is asked for is
+// renewed, so that nobody has to wait for a name that is in use.
+const renewShare = 10
+
+// renew starts a flight for an answer that is about to expire, once.
+func (l *lookups) renew(key []byte, e *entry) {
+	if e.err != nil || e.lifetime < renewShare*time.Second || !e.renewing.CompareAndSwap(false, true) {
+		return
+	}
+	if _, err := l.flights.join(string(key)); err == nil {
+		l.metrics.prefetches.Inc()
+	}
+}
+
+// found is how a lookup ended.
+type found struct {
+	entry *entry
+	hit   bool // no upstream had to be asked
+	stale bool
+	err   error
+}
+
+// lookup answers key. It waits for upstreams where it must, but no longer than
+// staleWait where it has a stale answer to give instead.
+func (l *lookups) lookup(ctx context.Context, key lookupKey) found {
+	packed := key.packed()
+	if e, stale := l.cached([]byte(packed), l.now()); e != nil {
+		return found{entry: e, hit: true, stale: stale, err: e.err}
+	}
+	old := l.cache.get([]byte(packed))
+	if old == nil || old.err != nil || l.stale == 0 || old.age(l.now()) >= old.lifetime+l.stale {
+		e, err := l.flights.do(ctx, packed)
+		if errors.Is(err, errBusy) {
+			l.metrics.shed(shedLookups, 1)
+		}
+		return found{entry: e, err: err}
+	}
+	wait, cancel := context.WithTimeout(ctx, staleWait)
+	defer cancel()
+	e, err := l.flights.do(wait, packed)
+	if err == nil {
+		return found{entry: e}
+	}
+	old.retryAt.Store(l.now().Add(staleRecheck).UnixNano())
+	return found{entry: old, stale: true}
 }
 
 // extendedErrorOf explains a failed lookup to clients. It is the one place
 // where errors become EDE codes (RFC 8914 §4).
-func extendedErrorOf(err error) extendedError {
-	var failure upstreamError
+func extendedErrorOf(err error) dnswire.ExtendedError {
+	var failure *upstream.Error
 	switch {
-	case errors.As(err, &failure) && failure.kind == failureRefused:
-		return extended(edeOther, failure.text)
-	case errors.As(err, &failure) && failure.kind == failureGarbled:
-		return extended(edeNetworkError, failure.text)
 	case errors.As(err, &failure):
-		return extended(edeNoReachableAuthority, failure.text)
-	case errors.Is(err, errBusy):
-		return extended(edeOther, errBusy.Error())
+		return explain(failure)
+	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, upstream.ErrBusy):
+		return dnswire.Extended(dnswire.EDEOther, err.Error())
 	default:
-		return extended(edeNoReachableAuthority, "no upstream resolver answered in time")
+		return dnswire.Extended(dnswire.EDENoReachableAuthority, "no upstream resolver answered in time")
 	}
 }

@@ -4,28 +4,30 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/dnsfilter/ingress"
 )
 
 // metrics are the door's numbers. Every label value is known beforehand: a
 // transport, a response code, a configured upstream; never a name or a client.
 // Counters that the packet path touches are looked up once, here.
 type metrics struct {
-	queries  [transportCount][rcodeClasses]prometheus.Counter
-	duration [outcomeCount]prometheus.Observer
+	queries  [ingress.TransportCount][rcodeClasses]prometheus.Counter
+	duration *durations
 	upstream *prometheus.HistogramVec
-	shed     *prometheus.CounterVec
+	up       *prometheus.GaugeVec
+	sheds    *prometheus.CounterVec
 	panics   prometheus.Counter
 
-	cacheHits, cacheMisses, cacheEvictions prometheus.Counter
+	cacheHits, cacheMisses, cacheEvictions, staleAnswers, prefetches prometheus.Counter
 }
 
-// Reasons for which a packet or connection was shed.
+// Reasons for which a query was shed, besides those of the ingress.
 const (
-	shedMalformed         = "malformed"          // no header, a response, an impossible length
-	shedBusy              = "busy"               // no slot left
-	shedConnections       = "connections"        // too many TCP connections
-	shedClientConnections = "client_connections" // too many from one client
-	shedLookups           = "lookups"            // too many lookups under way
+	shedRate          = "rate"           // over the client's rate
+	shedClientLookups = "client_lookups" // one client has too many lookups under way
+	shedLookups       = "lookups"        // all have
 )
 
 // outcome is what became of a query.
@@ -37,70 +39,70 @@ const (
 	outcomeMiss
 	outcomeError
 	outcomeCount
+
+	outcomeWait    // nothing yet: the answer has to be waited for
+	outcomeMinimal // a hit on a made-up answer
 )
 
 func (o outcome) String() string {
 	return [outcomeCount]string{"blocked", "hit", "miss", "error"}[o]
 }
 
-// rcodeClasses is how many response codes are told apart: 0 to 5, BADVERS, and
-// one for every other.
-const rcodeClasses = 8
+// rcodeClasses is how many response codes are told apart: 0 to 5, BADVERS,
+// BADCOOKIE, and one for every other.
+const rcodeClasses = 9
 
 func rcodeClass(rcode int) int {
 	switch {
-	case rcode >= 0 && rcode <= rcodeRefused:
+	case rcode >= 0 && rcode <= dnswire.RcodeRefused:
 		return rcode
-	case rcode == rcodeBadVers:
+	case rcode == dnswire.RcodeBadVers:
 		return 6
-	default:
+	case rcode == dnswire.RcodeBadCookie:
 		return 7
+	default:
+		return 8
 	}
 }
 
 func rcodeClassName(class int) string {
 	return [rcodeClasses]string{
-		"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "OTHER",
+		"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS", "BADCOOKIE", "OTHER",
 	}[class]
 }
 
 // newMetrics registers the door's metrics, the cache's gauges among them.
-func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, c *cache, upstreams []string) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
 	queries := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sallyport_dns_queries_total",
 		Help: "Replies sent by the DNS door, by transport and response code.",
 	}, []string{"transport", "rcode"})
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "sallyport_dns_query_duration_seconds",
-		Help:    "Time from a query's arrival to its reply, by outcome: blocked, hit, miss or error.",
-		Buckets: []float64{.00002, .00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
-	}, []string{"outcome"})
 	m := &metrics{
+		duration: newDurations("sallyport_dns_query_duration_seconds",
+			"Time from a query's arrival to its reply, by outcome: blocked, hit, miss or error.",
+			[]float64{.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}),
 		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sallyport_dns_upstream_duration_seconds",
 			Help:    "Time of one try at an upstream, by result: ok, refused (an error code), timeout or error.",
-			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
+			Buckets: []float64{.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 		}, []string{"upstream", "result"}),
-		shed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sallyport_dns_upstream_up",
+			Help: "1 while an upstream answers, 0 while it is asked last because it did not.",
+		}, []string{"upstream"}),
+		sheds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_dns_shed_total",
-			Help: "Packets and connections dropped without a reply, and lookups not begun, by reason.",
+			Help: "Packets and connections dropped without an answer, and lookups not begun, by reason.",
 		}, []string{"reason"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sallyport_dns_panics_total",
-			Help: "Queries and lookups that ended in a recovered panic. Anything but 0 is a bug: please report it.",
-		}),
-		cacheHits: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sallyport_dns_cache_hits_total",
-			Help: "Lookups answered from the cache.",
-		}),
-		cacheMisses: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sallyport_dns_cache_misses_total",
-			Help: "Lookups not answered from the cache.",
-		}),
-		cacheEvictions: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sallyport_dns_cache_evictions_total",
-			Help: "Answers that left the cache to make room.",
-		}),
+		panics:         counter("sallyport_dns_panics_total", "Queries and lookups that ended in a recovered panic. Anything but 0 is a bug: please report it."),
+		cacheHits:      counter("sallyport_dns_cache_hits_total", "Lookups answered from the cache, stale answers included."),
+		cacheMisses:    counter("sallyport_dns_cache_misses_total", "Lookups not answered from the cache."),
+		cacheEvictions: counter("sallyport_dns_cache_evictions_total", "Answers that left the cache to make room."),
+		staleAnswers:   counter("sallyport_dns_stale_answers_total", "Answers given past their time because no upstream gave a new one."),
+		prefetches:     counter("sallyport_dns_prefetches_total", "Answers renewed before their time was over because they are in use."),
 	}
 	entries := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sallyport_dns_cache_entries",
@@ -111,19 +113,23 @@ func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
 		Help: "Estimated memory of the answers held in the cache.",
 	}, func() float64 { _, n := c.size(); return float64(n) })
 
-	for t := range transportCount {
+	for t := range ingress.TransportCount {
 		for class := range rcodeClasses {
 			m.queries[t][class] = queries.WithLabelValues(t.String(), rcodeClassName(class))
 		}
 	}
-	for o := range outcomeCount {
-		m.duration[o] = duration.WithLabelValues(o.String())
+	for _, reason := range []string{
+		ingress.ShedMalformed, ingress.ShedBusy, ingress.ShedConnections, ingress.ShedClientConnections,
+		ingress.ShedProxyHeader, ingress.ShedHandshake, shedRate, shedClientLookups, shedLookups,
+	} {
+		m.sheds.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedMalformed, shedBusy, shedConnections, shedClientConnections, shedLookups} {
-		m.shed.WithLabelValues(reason)
+	for _, name := range upstreams {
+		m.up.WithLabelValues(name).Set(1)
 	}
 	for _, collector := range []prometheus.Collector{
-		queries, duration, m.upstream, m.shed, m.panics, m.cacheHits, m.cacheMisses, m.cacheEvictions, entries, bytes,
+		queries, m.duration, m.upstream, m.up, m.sheds, m.panics, m.cacheHits, m.cacheMisses, m.cacheEvictions,
+		m.staleAnswers, m.prefetches, entries, bytes,
 	} {
 		if err := r.Register(collector); err != nil {
 			return nil, err
@@ -132,14 +138,16 @@ func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) countReply(t transport, rcode int) { m.queries[t][rcodeClass(rcode)].Inc() }
-
-func (m *metrics) countShed(reason string) { m.shed.WithLabelValues(reason).Inc() }
-
-func (m *metrics) observeQuery(o outcome, took time.Duration) {
-	m.duration[o].Observe(took.Seconds())
-}
+func (m *metrics) shed(reason string, n int) { m.sheds.WithLabelValues(reason).Add(float64(n)) }
 
 func (m *metrics) observeUpstream(name, result string, took time.Duration) {
 	m.upstream.WithLabelValues(name, result).Observe(took.Seconds())
+}
+
+func (m *metrics) upstreamState(name string, up bool) {
+	value := 0.0
+	if up {
+		value = 1
+	}
+	m.up.WithLabelValues(name).Set(value)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sallyport/sallyport/dnsfilter/upstream"
 )
 
 func TestSystemUpstreams(t *testing.T) {
@@ -47,8 +49,11 @@ options edns0
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 	for _, u := range got {
-		if _, err := parseUpstream(u); err != nil {
+		pool, err := upstream.New(upstream.Config{Servers: []string{u}}, upstream.Dependencies{})
+		if err != nil {
 			t.Errorf("%q is no upstream: %v", u, err)
+			continue
 		}
+		pool.Close()
 	}
 }

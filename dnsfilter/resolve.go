@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -38,7 +39,7 @@ const serviceGrace = time.Second
 // still name them. A failed HTTPS lookup is no failure. It returns when ctx
 // ends, and within Config.QueryTimeout. Safe for concurrent use.
 func (s *Server) Resolve(ctx context.Context, name string) (Resolution, error) {
-	wire, err := wireName(name)
+	wire, err := dnswire.WireName(name)
 	if err != nil {
 		return Resolution{}, fmt.Errorf("resolve: %w", err)
 	}
@@ -53,8 +54,7 @@ func (s *Server) Resolve(ctx context.Context, name string) (Resolution, error) {
 	for i, qtype := range types {
 		results[i] = make(chan found, 1)
 		s.resolving.Go(func() {
-			e, _, err := s.lookups.lookup(ctx, lookupKey{name: wire, qtype: qtype})
-			results[i] <- found{e, err}
+			results[i] <- s.lookups.lookup(ctx, lookupKey{name: wire, qtype: qtype})
 		})
 	}
 	v4, v6 := <-results[0], <-results[1] // each returns when ctx ends
@@ -65,7 +65,7 @@ func (s *Server) Resolve(ctx context.Context, name string) (Resolution, error) {
 	case service = <-results[2]:
 	case <-grace.C:
 	}
-	r := merge(s.deps.Now(), v4, v6, service)
+	r := merge(s.deps.clock()(), v4, v6, service)
 	switch {
 	case len(r.Addrs) > 0:
 		return r, nil
@@ -90,12 +90,8 @@ func (s *Server) beginResolve() bool {
 	return true
 }
 
-func resolveTypes() [3]uint16 { return [3]uint16{typeA, typeAAAA, typeHTTPS} }
-
-// found is how one of Resolve's lookups ended.
-type found struct {
-	entry *entry
-	err   error
+func resolveTypes() [3]uint16 {
+	return [3]uint16{dnswire.TypeA, dnswire.TypeAAAA, dnswire.TypeHTTPS}
 }
 
 func merge(now time.Time, answers ...found) Resolution {

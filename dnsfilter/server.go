@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
-	"syscall"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/dnsfilter/cookie"
+	"github.com/sallyport/sallyport/dnsfilter/ingress"
+	"github.com/sallyport/sallyport/dnsfilter/localdata"
+	"github.com/sallyport/sallyport/dnsfilter/ratelimit"
+	"github.com/sallyport/sallyport/dnsfilter/upstream"
 )
 
 // Server is the DNS door. Make it with New, end it with Shutdown. Safe for
@@ -20,76 +24,122 @@ type Server struct {
 	deps    Dependencies
 	handler *handler
 	lookups *lookups
-	forward *forwarder
-	slots   slots
+	source  *source
+	pool    *upstream.Pool
 
 	ctx       context.Context // of everything the door does
 	cancel    context.CancelFunc
 	serving   sync.WaitGroup
 	resolving sync.WaitGroup
+	tending   sync.WaitGroup
 
 	mu        sync.Mutex
-	ingresses []ingress
+	listeners *ingress.Set // nil: not open
 	closed    bool
 }
 
 // New makes a door that is not open yet: Resolve works, Listen opens it. It
 // fails on settings that cannot work, all of them named, and when metrics
-// cannot be registered.
+// cannot be registered. The caller calls Shutdown.
 func New(c Config, d Dependencies) (*Server, error) {
 	c, d = c.withDefaults(), d.withDefaults()
 	if err := errors.Join(c.check(), d.check()); err != nil {
 		return nil, fmt.Errorf("set up the DNS door: %w", err)
 	}
-	cache := newCache(c.CacheBytes)
-	forward, err := newForwarder(&c, nil, &d)
+	jar, err := cookies(c.CookieSecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("set up the DNS door: %w", err)
 	}
-	m, err := newMetrics(d.Registerer, cache)
+	local, err := localdata.New(c.localData())
 	if err != nil {
-		return nil, fmt.Errorf("register the DNS door's metrics: %w", err)
+		return nil, fmt.Errorf("set up the DNS door: %w", err)
 	}
-	forward.metrics = m
-
+	var m *metrics // known before the first query is asked
+	pool, err := newPool(&c, &d, func() *metrics { return m })
+	if err != nil {
+		return nil, fmt.Errorf("set up the DNS door: %w", err)
+	}
+	cache := newCache(c.CacheBytes)
+	if m, err = newMetrics(d.Registerer, cache, pool.Names()); err != nil {
+		return nil, errors.Join(fmt.Errorf("register the DNS door's metrics: %w", err), pool.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &lookups{cache: cache, metrics: m, now: d.Now}
+	s := &Server{config: c, deps: d, pool: pool, ctx: ctx, cancel: cancel}
+	s.lookups = &lookups{cache: cache, metrics: m, now: d.clock(), stale: c.ServeStale, ahead: c.Prefetch}
+	s.source = &source{
+		ask:     pool.Ask,
+		lookups: s.lookups,
+		cache:   cache,
+		metrics: m,
+		ttls:    ttlBounds{min: c.MinTTL, max: c.MaxTTL, maxNegative: c.MaxNegativeTTL},
+		stale:   c.ServeStale,
+		now:     d.clock(),
+	}
+	s.source.local.Store(local)
+	s.handler = newHandler(&c, &d, s.lookups, jar, m)
+	s.lookups.flights = &flights{
+		ctx:     ctx,
+		fetch:   s.source.fetch,
+		panicky: s.handler.panicked,
+		limit:   4 * c.MaxQueries, // the DNS door's own, the proxy's, and what they bring with them
+		byKey:   make(map[string]*flight),
+	}
+	s.tending.Go(s.tend)
+	return s, nil
+}
+
+// newPool makes the upstream resolvers.
+func newPool(c *Config, d *Dependencies, m func() *metrics) (*upstream.Pool, error) {
+	settings, err := c.upstreams()
+	if err != nil {
+		return nil, err
+	}
+	return upstream.New(settings, upstream.Dependencies{
+		Observe: func(name, result string, took time.Duration) { m().observeUpstream(name, result, took) },
+		State:   func(name string, up bool) { m().upstreamState(name, up) },
+		Log:     d.Log,
+		Now:     d.Now,
+	})
+}
+
+// cookies makes the jar of DNS cookies with the secrets in a file, or with a
+// random one.
+func cookies(file string) (*cookie.Jar, error) {
+	if file == "" {
+		return cookie.New(), nil
+	}
+	secrets, err := cookie.ReadSecrets(file)
+	if err != nil {
+		return nil, err
+	}
+	return cookie.New(secrets...), nil
+}
+
+func newHandler(c *Config, d *Dependencies, l *lookups, jar *cookie.Jar, m *metrics) *handler {
 	h := &handler{
-		clients:  c.Clients,
+		settings: settings{
+			clients:    c.Clients,
+			subnetFrom: c.SubnetFrom,
+			strip:      c.StripECH,
+			require:    c.RequireCookies,
+			idle:       c.IdleTimeout,
+		},
 		decider:  d.Decider,
+		prepare:  d.Prepare,
 		identify: d.Identify,
 		record:   d.Record,
-		sinkhole: sinkhole{mode: c.Answer, ttl: c.TTL, page: unmapped(c.PageAddrs)},
+		sinkhole: newSinkhole(c),
 		lookups:  l,
+		cookies:  jar,
+		limiter:  ratelimit.New(ratelimit.Config{Rate: c.Rate, Burst: c.Burst, Exempt: c.RateExempt}),
+		others:   ratelimit.New(ratelimit.Config{Rate: strangersRate}),
+		inflight: ratelimit.NewInflight(c.MaxQueries, max(c.MaxQueries/8, 1)),
 		metrics:  m,
 		log:      d.Log,
 		now:      d.Now,
 	}
-	l.flights = &flights{
-		ctx:     ctx,
-		fetch:   keeping(cache, m, forward.fetch),
-		panicky: h.panicked,
-		limit:   2 * c.MaxQueries, // the DNS door's own, and as many of the proxy's
-		byKey:   make(map[lookupKey]*flight),
-	}
-	return &Server{
-		config: c, deps: d, handler: h, lookups: l, forward: forward,
-		slots: make(slots, c.MaxQueries), ctx: ctx, cancel: cancel,
-	}, nil
-}
-
-type fetcher func(context.Context, lookupKey) (*entry, error)
-
-// keeping makes a fetcher whose answers are cached before anybody sees them,
-// so that no second flight starts for what is known.
-func keeping(c *cache, m *metrics, fetch fetcher) fetcher {
-	return func(ctx context.Context, key lookupKey) (*entry, error) {
-		e, err := fetch(ctx, key)
-		if err == nil {
-			m.cacheEvictions.Add(float64(c.put(key, e)))
-		}
-		return e, err
-	}
+	h.desks.New = func() any { return h.newDesk() }
+	return h
 }
 
 func unmapped(addrs []netip.Addr) []netip.Addr {
@@ -100,104 +150,87 @@ func unmapped(addrs []netip.Addr) []netip.Addr {
 	return plain
 }
 
-// Listen opens the door: it binds UDP and TCP on every configured address and
-// returns once all are bound and served. If one fails, none is left open. ctx
-// bounds the binding only. Call it once.
+// Listen opens the door: it binds every configured listener and returns once
+// all are bound and served. If one fails, none is left open. ctx bounds the
+// binding only. Call it once.
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errClosed
 	}
-	if len(s.ingresses) > 0 {
+	if s.listeners != nil {
 		return errors.New("the DNS door is open already")
 	}
-	var bound []ingress
-	for _, address := range s.config.Listen {
-		pair, err := s.bind(ctx, address)
-		if err != nil {
-			closeAll(bound)
-			return fmt.Errorf("open the DNS door on %q: %w", address, err)
-		}
-		bound = append(bound, pair...)
-	}
-	if err := s.forward.refuseSelf(bound); err != nil {
-		closeAll(bound)
+	set, err := ingress.Open(ctx, s.ingress(), ingress.Dependencies{
+		Known:    s.handler.known,
+		Shed:     s.handler.metrics.shed,
+		PathPeer: s.deps.Device,
+		Log:      s.deps.Log,
+	})
+	if err != nil {
 		return fmt.Errorf("open the DNS door: %w", err)
 	}
-	s.ingresses = bound
-	for _, in := range bound {
-		s.serving.Go(func() { in.serve(s.ctx, s.handler.respond) })
-		s.deps.Log.Info("listening", zap.String("door", in.address().Name), zap.String("address", in.address().Addr))
+	if err := s.refuseSelf(set); err != nil {
+		set.Close()
+		return fmt.Errorf("open the DNS door: %w", err)
+	}
+	s.listeners = set
+	if err := s.deps.Registerer.Register(newIngressCollector(set)); err != nil {
+		set.Close()
+		return fmt.Errorf("register the metrics of the DNS door's listeners: %w", err)
+	}
+	s.serving.Go(func() { set.Serve(s.ctx, s.handler) })
+	for _, a := range set.Addrs() {
+		s.deps.Log.Info("listening", zap.String("door", a.Name), zap.String("address", a.Addr))
 	}
 	return nil
 }
 
-func closeAll(ingresses []ingress) {
-	for _, in := range ingresses {
-		in.close()
+// ingress are the settings of the listeners.
+func (s *Server) ingress() ingress.Config {
+	c := &s.config
+	return ingress.Config{
+		Listen:         c.Listen,
+		TLS:            c.TLS,
+		HTTPS:          c.HTTPS,
+		QUIC:           c.QUIC,
+		Path:           c.HTTPSPath,
+		HTTP3:          c.HTTP3,
+		ProxyFrom:      c.ProxyFrom,
+		MaxConns:       c.MaxConns,
+		MaxClientConns: c.MaxClientConns,
+		Idle:           c.IdleTimeout,
+		MaxQueries:     c.MaxQueries,
+		UDPSockets:     c.Sockets,
 	}
 }
 
-// bindTries is how often a free port is looked for that is free in UDP and TCP.
-const bindTries = 32
-
-// bind opens UDP and TCP on one address, with the same port.
-func (s *Server) bind(ctx context.Context, address string) ([]ingress, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("%w: use an address with a port, such as 127.0.0.1:53", err)
-	}
-	for try := 1; ; try++ {
-		pair, err := s.bindPair(ctx, host, port)
-		if err == nil || port != "0" || try == bindTries || !errors.Is(err, syscall.EADDRINUSE) {
-			return pair, err
+// refuseSelf fails where an upstream is one of the door's own listeners: every
+// query would come back to us until its time is over. A circle through another
+// resolver cannot be seen from here; there the single flight per question and
+// its total time bound the damage.
+func (s *Server) refuseSelf(set *ingress.Set) error {
+	var own []netip.AddrPort
+	for _, a := range set.Addrs() {
+		at, err := netip.ParseAddrPort(a.Addr)
+		if err != nil {
+			return fmt.Errorf("read the bound address: %w", err)
 		}
+		own = append(own, at)
 	}
+	return s.pool.RefuseSelf(own)
 }
 
-func (s *Server) bindPair(ctx context.Context, host, port string) ([]ingress, error) {
-	var lc net.ListenConfig
-	packets, err := lc.ListenPacket(ctx, network("udp", host), net.JoinHostPort(host, port))
-	if err != nil {
-		return nil, err
-	}
-	conn := packets.(*net.UDPConn)
-	udp, err := newUDPIngress(conn, s.slots, s.handler.metrics.countShed)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("ask for the addresses that queries come in on: %w", err)
-	}
-	// The kernel chose, where the port was 0.
-	port = strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port)
-	listener, err := lc.Listen(ctx, network("tcp", host), net.JoinHostPort(host, port))
-	if err != nil {
-		udp.close()
-		return nil, err
-	}
-	limits := tcpLimits{conns: s.config.MaxTCPConns, each: max(s.config.MaxTCPConns/4, 1), idle: s.config.TCPIdleTimeout}
-	tcp := newTCPIngress(listener, s.slots, limits, s.handler.known, s.handler.metrics.countShed)
-	return []ingress{udp, tcp}, nil
-}
-
-// network keeps "0.0.0.0" to IPv4: Go would open a socket for both families.
-func network(protocol, host string) string {
-	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
-		return protocol + "4"
-	}
-	return protocol
-}
-
-// Addrs lists what is bound, in configured order, UDP before TCP; nothing
-// before Listen.
-func (s *Server) Addrs() []Address {
+// Addrs lists what is bound, in configured order, plain listeners first;
+// nothing before Listen.
+func (s *Server) Addrs() []ingress.Address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addrs := make([]Address, len(s.ingresses))
-	for i, in := range s.ingresses {
-		addrs[i] = in.address()
+	if s.listeners == nil {
+		return nil
 	}
-	return addrs
+	return s.listeners.Addrs()
 }
 
 // Shutdown closes the door: no further query is read, those under way are
@@ -206,26 +239,28 @@ func (s *Server) Addrs() []Address {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	ingresses := s.ingresses
+	set := s.listeners
 	s.mu.Unlock()
-	for _, in := range ingresses {
-		in.stop()
-	}
-	drained := make(chan struct{})
-	go func() {
-		s.serving.Wait()
-		close(drained)
-	}()
 	var err error
-	select {
-	case <-drained:
-	case <-ctx.Done():
-		err = fmt.Errorf("close the DNS door: %w", ctx.Err())
+	if set != nil {
+		set.Stop()
+		drained := make(chan struct{})
+		go func() {
+			s.serving.Wait()
+			close(drained)
+		}()
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			err = fmt.Errorf("close the DNS door: %w", ctx.Err())
+		}
+		s.cancel()
+		set.Close()
+		<-drained
 	}
 	s.cancel()
-	closeAll(ingresses)
-	<-drained
 	s.lookups.flights.close()
 	s.resolving.Wait()
-	return err
+	s.tending.Wait()
+	return errors.Join(err, s.pool.Close())
 }

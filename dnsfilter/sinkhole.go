@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -28,40 +29,48 @@ type sinkhole struct {
 	mode policy.AnswerMode // where the rule does not say
 	ttl  time.Duration
 	page []netip.Addr
+	null [2]netip.Addr // where nothing listens (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2)
 }
 
-// nullAddrs is where nothing listens (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2).
-func nullAddrs() []netip.Addr {
-	return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+func newSinkhole(c *Config) sinkhole {
+	return sinkhole{
+		mode: c.Answer,
+		ttl:  c.TTL,
+		page: unmapped(c.PageAddrs),
+		null: [2]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+	}
 }
 
-// reply writes the answer to q under verdict v and returns it with its
-// response code.
-func (s *sinkhole) reply(dst []byte, q *question, t transport, v *policy.Verdict, now time.Time) (msg []byte, rcode int) {
-	ttl := min(uint32(s.ttl/time.Second), ttlLimit(v.NextEdge, now))
-	why := extended(edeBlocked, v.Reason())
+// start writes the answer to q under verdict v into dst, its OPT record apart,
+// and returns it with its response code and with what to say of it there.
+func (s *sinkhole) start(dst []byte, q *dnswire.Question, v *policy.Verdict, now time.Time) (msg []byte, rcode int, why [2]dnswire.ExtendedError) {
+	ttl := min(seconds(s.ttl), ttlLimit(v.NextEdge, now))
+	why[0] = dnswire.Extended(dnswire.EDEBlocked, v.Reason())
 	var addrs []netip.Addr
 	switch s.modeOf(v) {
 	case policy.AnswerRefused:
-		return errorReply(dst, q, t, rcodeRefused, why), rcodeRefused
+		return dnswire.StartReply(dst, q, dnswire.RcodeRefused), dnswire.RcodeRefused, why
 	case policy.AnswerNXDOMAIN:
-		rcode = rcodeNXDomain
+		rcode = dnswire.RcodeNXDomain
 	case policy.AnswerNODATA:
 	case policy.AnswerPage:
 		addrs = s.page
+		why[1] = dnswire.ExtendedError{Set: true, Code: dnswire.EDEForged}
 	default:
-		addrs = nullAddrs()
+		addrs = s.null[:]
 	}
-	msg = startReply(dst, q, rcode)
+	msg = dnswire.StartReply(dst, q, rcode)
+	answers := 0
 	for _, a := range addrs {
-		if wants(q.qtype, a) {
-			msg = appendAddress(msg, a, ttl)
+		if wants(q.Type, a) {
+			msg = dnswire.AppendAddress(msg, a, ttl)
+			answers++
 		}
 	}
-	if msg[7] == 0 {
-		msg = appendSOA(msg, ttl)
+	if answers == 0 {
+		msg = dnswire.AppendSOA(msg, ttl)
 	}
-	return finishReply(msg, q, t, rcode, why), rcode
+	return msg, rcode, why
 }
 
 func (s *sinkhole) modeOf(v *policy.Verdict) policy.AnswerMode {
@@ -77,11 +86,11 @@ func (s *sinkhole) modeOf(v *policy.Verdict) policy.AnswerMode {
 
 func wants(qtype uint16, a netip.Addr) bool {
 	switch qtype {
-	case typeANY:
+	case dnswire.TypeANY:
 		return true
-	case typeA:
+	case dnswire.TypeA:
 		return a.Is4()
-	case typeAAAA:
+	case dnswire.TypeAAAA:
 		return !a.Is4()
 	default:
 		return false
@@ -93,8 +102,8 @@ func wants(qtype uint16, a netip.Addr) bool {
 // zero edge never comes.
 func ttlLimit(edge, now time.Time) uint32 {
 	if edge.IsZero() {
-		return uint32(maxTTL / time.Second)
+		return seconds(maxTTL)
 	}
 	left := min(max(edge.Sub(now), 0), maxTTL)
-	return uint32(left / time.Second)
+	return seconds(left)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -79,11 +80,16 @@ func sink(t *testing.T, s *sinkhole, m *dns.Msg, v policy.Verdict) *dns.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, rcode := readQuestion(wire)
-	if rcode != rcodeNoError {
+	var q dnswire.Question
+	rcode := q.Read(wire)
+	if rcode != dnswire.RcodeNoError {
 		t.Fatalf("question: %d", rcode)
 	}
-	msg, rcode := s.reply(nil, &q, transportUDP, &v, newClock().Now())
+	var o dnswire.ReplyOptions
+	s.null = newSinkhole(new(Config)).null
+	msg, rcode, why := s.start(nil, &q, &v, newClock().Now())
+	o.Error = why
+	msg = dnswire.FinishReply(msg, &q, dnswire.UDPLimit(&q.EDNS), rcode, &o)
 	var reply dns.Msg
 	if err := reply.Unpack(msg); err != nil {
 		t.Fatalf("reply %x: %v", msg, err)
@@ -129,7 +135,7 @@ func TestSinkholeIsConsistent(t *testing.T) {
 		s := sinkhole{mode: mode, ttl: time.Minute, page: []netip.Addr{netip.MustParseAddr("192.0.2.80")}}
 		rcodes := make(map[int]bool)
 		for qtype := range uint16(300) {
-			if !lookupType(qtype) {
+			if !dnswire.LookupType(qtype) {
 				continue
 			}
 			reply := sink(t, &s, query("zoom.us", qtype), policy.Verdict{})
@@ -183,7 +189,7 @@ func TestExtraText(t *testing.T) {
 		{strings.Repeat("x", 196) + "\U0001F6AB!", strings.Repeat("x", 196) + "\U0001F6AB"},
 	}
 	for _, tt := range tests {
-		got := extended(edeBlocked, tt.in).text
+		got := dnswire.Extended(dnswire.EDEBlocked, tt.in).Text
 		if got != tt.want || !utf8.ValidString(got) {
 			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
 		}
@@ -200,11 +206,11 @@ func TestLongestRefusalFits(t *testing.T) {
 			Rule: &policy.Rule{Reason: strings.Repeat("reason ", 50)},
 		})
 		reply.Compress = true // as it was on the wire
-		if reply.Truncated || len(reply.Ns) != 1 || reply.Len() > minUDPPayload {
+		if reply.Truncated || len(reply.Ns) != 1 || reply.Len() > dnswire.MinUDPPayload {
 			t.Errorf("mode %d: %v", mode, reply)
 		}
-		if e := ede(reply); e == nil || e.InfoCode != edeBlocked || e.ExtraText != "" {
-			t.Errorf("mode %d: extended error %v, want Blocked without text", mode, e)
+		if e := ede(reply); e == nil || e.InfoCode != dnswire.EDEBlocked || e.ExtraText != "" {
+			t.Errorf("mode %d: dnswire.Extended error %v, want Blocked without text", mode, e)
 		}
 	}
 }

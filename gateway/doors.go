@@ -25,29 +25,8 @@ const libcResolver = "udp://127.0.0.1:53"
 
 // newDoors makes both doors around the one engine. They open in listen.
 func (g *Gateway) newDoors() error {
-	c := g.config.DNS
 	var err error
-	g.dns, err = dnsfilter.New(dnsfilter.Config{
-		Listen:          c.Listen,
-		Clients:         c.Clients,
-		Upstreams:       g.upstreams(resolvConf),
-		Answer:          c.Answer,
-		TTL:             c.TTL,
-		PageAddrs:       pageAddresses(g.config.Portal, net.InterfaceAddrs),
-		CacheBytes:      c.CacheBytes,
-		UpstreamTimeout: c.UpstreamTimeout,
-		QueryTimeout:    c.QueryTimeout,
-		MaxQueries:      c.MaxQueries,
-		MaxTCPConns:     c.MaxConns,
-	}, dnsfilter.Dependencies{
-		Decider:    g.engine,
-		Identify:   g.identity.ByAddr,
-		Record:     g.audit.Record,
-		Registerer: g.registry,
-		Log:        g.deps.Log.Named("dns"),
-		Now:        g.deps.Now,
-	})
-	if err != nil {
+	if g.dns, err = g.newDNSDoor(); err != nil {
 		return err
 	}
 	p := g.config.Proxy

@@ -141,14 +141,15 @@ func stubReply(packet []byte) []byte {
 	q := m.Questions[0]
 	header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 3600}
 	const led = "us04web.zoom.us."
-	if strings.HasPrefix(q.Name.String(), "vanity.") {
+	name := strings.ToLower(q.Name.String()) // whoever asks may mix letters
+	if strings.HasPrefix(name, "vanity.") {
 		alias := header
 		alias.Type = dnsmessage.TypeCNAME
 		header.Name = dnsmessage.MustNewName(led)
 		m.Answers = []dnsmessage.Resource{{Header: alias, Body: &dnsmessage.CNAMEResource{CNAME: header.Name}}}
 	}
 	switch {
-	case q.Type == typeHTTPS && strings.HasPrefix(q.Name.String(), "service."):
+	case q.Type == typeHTTPS && strings.HasPrefix(name, "service."):
 		header.Type = typeHTTPS
 		record := append([]byte{0, 1}, "\x07us04web\x04zoom\x02us\x00"...) // RFC 9460 §2.2: priority, target
 		m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.UnknownResource{Type: typeHTTPS, Data: record}}}

@@ -27,6 +27,13 @@ type Host struct {
 // Name is the canonical DNS name, or "" for an address.
 func (h Host) Name() string { return h.name }
 
+// Clone is h with a name of its own, for whoever keeps a Host whose name shares
+// somebody's buffer.
+func (h Host) Clone() Host {
+	h.name = strings.Clone(h.name)
+	return h
+}
+
 // Addr is the address; invalid for a name.
 func (h Host) Addr() netip.Addr { return h.addr }
 

@@ -1,0 +1,111 @@
+package dnsfilter
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/policy"
+)
+
+// minimalTTL is how long clients may keep the answer to ANY (RFC 8482 §4.2
+// wants it to be large enough to be cached), in seconds.
+const minimalTTL = 300
+
+// decide asks the policy about the name, looks it up where that is allowed, and
+// asks again with everything that the answer leads to: the second look. What
+// was found is set where the verdict allows. Without a ctx it does not wait,
+// and the outcome then is outcomeWait.
+func (d *desk) decide(ctx context.Context) (policy.Verdict, found, outcome) {
+	h := d.handler
+	first := h.decider.Decide(&d.request)
+	if first.Action.Refuses() {
+		return first, found{}, outcomeBlocked
+	}
+	if d.question.Type == dnswire.TypeANY {
+		return first, found{}, outcomeMinimal // RFC 8482
+	}
+	f := d.find(ctx)
+	switch {
+	case f.entry == nil && f.err == nil:
+		return first, f, outcomeWait
+	case f.err != nil:
+		return first, f, outcomeError
+	}
+	outcome := outcomeMiss
+	if f.hit {
+		outcome = outcomeHit
+	} else { // time has passed: an edge or a new policy may have, too
+		d.read()
+		d.request.At = d.now
+		if first = h.decider.Decide(&d.request); first.Action.Refuses() {
+			return first, f, outcomeBlocked
+		}
+	}
+	if len(f.entry.facts) == 0 || d.moot(f.entry, &first) {
+		d.request.Derived = f.entry.facts
+		return first, f, outcome
+	}
+	d.request.Derived = f.entry.facts
+	second := h.decider.Decide(&d.request)
+	if second.Action.Refuses() {
+		return second, f, outcomeBlocked
+	}
+	// Both looks had to pass, so the answer holds no longer than either.
+	second.NextEdge = earlier(first.NextEdge, second.NextEdge)
+	return second, f, outcome
+}
+
+// find looks the question up: in the cache only, where there is no ctx.
+func (d *desk) find(ctx context.Context) found {
+	q, l := &d.question, d.handler.lookups
+	cd := q.Flags&dnswire.FlagCD != 0
+	if ctx != nil {
+		f := l.lookup(ctx, lookupKey{name: string(q.Name()), qtype: q.Type, do: q.EDNS.DO, cd: cd})
+		if f.hit {
+			l.metrics.cacheHits.Inc()
+		} else {
+			l.metrics.cacheMisses.Inc()
+		}
+		return f
+	}
+	e, stale := l.cached(appendKey(d.key[:0], q.Name(), q.Type, q.EDNS.DO, cd), d.now)
+	if e == nil {
+		return found{}
+	}
+	d.tally.hits++
+	return found{entry: e, hit: true, stale: stale, err: e.err}
+}
+
+// read takes the time again.
+func (d *desk) read() {
+	d.now = time.Now()
+	if d.handler.now != nil {
+		d.now = d.handler.now()
+	}
+}
+
+// moot reports whether the answer's facts could not change the verdict on the
+// name. They are made ready for a policy by the first query under it, and for
+// all that follow this is a mask test.
+func (d *desk) moot(e *entry, v *policy.Verdict) bool {
+	if d.handler.prepare == nil {
+		return false
+	}
+	facts := e.prepared.Load()
+	if !facts.Ready(v) {
+		if facts = d.handler.prepare(e.facts); !facts.Ready(v) {
+			return false // the policy has changed just now
+		}
+		e.prepared.Store(facts)
+	}
+	return facts.Moot(&d.request.Subject, v)
+}
+
+// earlier returns the earlier of two edges, where the zero time never comes.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -44,5 +44,5 @@ func main() {
 		os.Exit(1)
 	}
 	listener.Serve(ctx, mirror{})
-	workers.Wait()
+	workers.Close()
 }

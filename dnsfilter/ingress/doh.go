@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxPathID is how long the id behind the path may be.
@@ -78,12 +79,14 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if h.altSvc != "" && r.ProtoMajor < 3 {
 		w.Header().Set("Alt-Svc", h.altSvc)
 	}
+	h.beginBody(w, r)
 	x := h.exchanges.get()
 	defer h.exchanges.put(x)
 	peer, status := h.peerOf(r, visitor)
 	if status == http.StatusOK {
 		status = x.readQuery(r)
 	}
+	h.endBody(w, r, status)
 	if status != http.StatusOK {
 		h.refuse(w, status)
 		return
@@ -91,6 +94,22 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.query = Query{Wire: x.wire, Client: visitor.client(), Transport: HTTPS, Peer: peer}
 	if !h.answerNow(w, x) {
 		h.answer(w, r, x)
+	}
+}
+
+// beginBody gives the body of a request its time to arrive: also that of one
+// that nobody reads, which net/http does before the next request.
+func (h *dohHandler) beginBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != http.NoBody {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.idle))
+	}
+}
+
+// endBody ends the time of a body that has been read: an answer may take
+// longer, and the connection is still read for the client's leaving.
+func (h *dohHandler) endBody(w http.ResponseWriter, r *http.Request, status int) {
+	if r.Body != http.NoBody && status == http.StatusOK {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 }
 

@@ -2,10 +2,12 @@ package ingress
 
 import (
 	"encoding/base64"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
@@ -85,18 +87,20 @@ func (x *exchange) readBody(r *http.Request) (status int) {
 	}
 	room := x.room(dnswire.MaxQueryBytes)
 	n, err := io.ReadFull(r.Body, room)
-	switch err {
-	case io.EOF, io.ErrUnexpectedEOF:
-		x.wire = room[:n]
-		return http.StatusOK
-	case nil:
+	if err == nil {
 		var more [1]byte
-		if _, err := io.ReadFull(r.Body, more[:]); err != io.EOF {
+		if _, err = io.ReadFull(r.Body, more[:]); err == nil {
 			return http.StatusRequestEntityTooLarge
 		}
+	}
+	x.wire = room[:n]
+	switch {
+	case err == io.EOF, err == io.ErrUnexpectedEOF && r.ContentLength < 0, int64(n) == r.ContentLength:
 		return http.StatusOK
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
 	default:
-		return http.StatusBadRequest
+		return http.StatusBadRequest // cut short
 	}
 }
 

@@ -47,10 +47,11 @@ func listenWeb(ctx context.Context, address string, h *dohHandler, config *tls.C
 		Handler:           h,
 		TLSConfig:         config,
 		ReadHeaderTimeout: h.idle, // and of the handshake, and the PROXY header before it
-		ReadTimeout:       h.idle,
-		WriteTimeout:      h.idle + replyTime,
-		IdleTimeout:       max(h.idle, httpIdle),
-		MaxHeaderBytes:    maxHTTPHeader,
+		// No ReadTimeout: with HTTP/1.1 it would end slow answers too. The
+		// handler gives a body its time.
+		WriteTimeout:   h.idle + replyTime,
+		IdleTimeout:    max(h.idle, httpIdle),
+		MaxHeaderBytes: maxHTTPHeader,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxHTTPStreams,
 			MaxReceiveBufferPerConnection: httpWindow,

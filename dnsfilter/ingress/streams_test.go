@@ -1,7 +1,6 @@
 package ingress
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
@@ -283,7 +281,7 @@ func TestStreamWaitsForASlot(t *testing.T) {
 }
 
 func TestStreamShedsWhatFindsNoSlot(t *testing.T) {
-	s := serveStreams(t, streamSetup{slots: 1, idle: 100 * time.Millisecond})
+	s := serveStreams(t, streamSetup{slots: 1, idle: 500 * time.Millisecond})
 	first, second := s.dial(t), s.dial(t)
 	sendAll(t, first, framesOf(packQuestion(t, 1, "held.example")))
 	eventually(t, "the slot is taken", func() bool { return s.door.held.Load() == 1 })
@@ -392,258 +390,6 @@ func TestStreamLongestQuery(t *testing.T) {
 			t.Errorf("reply of %d bytes", len(reply))
 		}
 	}
-}
-
-// A query has so long to arrive, however many bytes of it come meanwhile.
-func TestStreamTrickle(t *testing.T) {
-	s := serveStreams(t, streamSetup{idle: 200 * time.Millisecond})
-	conn := s.dial(t)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.Copy(io.Discard, conn)
-	}()
-	query := framesOf(make([]byte, 4096))
-	for i := 0; ; i = (i + 1) % len(query) {
-		select {
-		case <-ended:
-			return
-		default:
-		}
-		if _, err := conn.Write(query[i : i+1]); err != nil {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-func TestStreamIdleEnds(t *testing.T) {
-	s := serveStreams(t, streamSetup{idle: 50 * time.Millisecond})
-	conn := s.dial(t)
-	expectEnd(t, conn)
-}
-
-// A client whose query takes longer than a connection may idle is not idle.
-func TestStreamWaitingIsNotIdle(t *testing.T) {
-	s := serveStreams(t, streamSetup{idle: 20 * time.Millisecond})
-	conn := s.dial(t)
-	sendAll(t, conn, framesOf(packQuestion(t, 1, "held.example")))
-	eventually(t, "it is held", func() bool { return s.door.held.Load() == 1 })
-	time.Sleep(100 * time.Millisecond) // more than the idle time; the test holds however long it takes
-	close(s.door.hold)
-	if id := replyID(receiveFrame(t, conn)); id != 1 {
-		t.Errorf("reply to %d", id)
-	}
-}
-
-// A client that asks and does not read is cut off, and its replies forgotten.
-func TestStreamSlowReader(t *testing.T) {
-	s := serveStreams(t, streamSetup{idle: 100 * time.Millisecond})
-	s.door.answerWith(func(q *Query) []byte { return make([]byte, 60000) })
-	conn := s.dial(t)
-	query := framesOf(packQuestion(t, 1, "later.example"), packQuestion(t, 1, "now.example"))
-	eventually(t, "the connection is cut", func() bool {
-		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		_, _ = conn.Write(query)
-		return s.crowd.count(TCP) == 0
-	})
-	if n := s.backlog.Load(); n != 0 {
-		t.Errorf("%d bytes are still accounted for", n)
-	}
-}
-
-func TestStreamStopAnswersWhatIsUnderWay(t *testing.T) {
-	s := serveStreams(t, streamSetup{})
-	busy, quiet := s.dial(t), s.dial(t)
-	sendAll(t, busy, framesOf(packQuestion(t, 1, "held.example")))
-	eventually(t, "it is held", func() bool { return s.door.held.Load() == 1 })
-	eventually(t, "both are inside", func() bool { return s.crowd.count(TCP) == 2 })
-	s.stop()
-	expectEnd(t, quiet)
-	close(s.door.hold)
-	if id := replyID(receiveFrame(t, busy)); id != 1 {
-		t.Errorf("reply to %d", id)
-	}
-	<-s.done
-	if conn, err := net.Dial("tcp", s.Address().Addr); err == nil {
-		conn.Close()
-		t.Error("it still accepts")
-	}
-}
-
-func TestStreamStopUnderLoad(t *testing.T) {
-	s := serveStreams(t, streamSetup{})
-	var clients sync.WaitGroup
-	for i := range 8 {
-		conn := s.dial(t)
-		clients.Go(func() {
-			query := framesOf(packQuestion(t, uint16(i), "now.example"), packQuestion(t, uint16(i), "later.example"))
-			for {
-				if _, err := conn.Write(query); err != nil {
-					return
-				}
-				for range 2 {
-					if _, err := readFrame(conn); err != nil {
-						if !errors.Is(err, io.EOF) {
-							t.Errorf("a reply ends early, or in a reset: %v", err)
-						}
-						return
-					}
-				}
-			}
-		})
-	}
-	eventually(t, "there is some load", func() bool { return s.door.begun.Load() > 1000 })
-	s.stop()
-	clients.Wait()
-	<-s.done
-}
-
-func TestStreamPerClientBound(t *testing.T) {
-	s := serveStreams(t, streamSetup{limits: crowdLimits{conns: 64, each: 2}})
-	first, second := s.dial(t), s.dial(t)
-	for _, conn := range []net.Conn{first, second} {
-		sendAll(t, conn, framesOf(packQuestion(t, 1, "now.example")))
-		receiveFrame(t, conn)
-	}
-	expectEnd(t, s.dial(t))
-	if n := s.shed.of(ShedClientConnections); n != 1 {
-		t.Errorf("%d shed", n)
-	}
-	first.Close()
-	eventually(t, "there is room again", func() bool { return s.crowd.count(TCP) == 1 })
-	third := s.dial(t)
-	sendAll(t, third, framesOf(packQuestion(t, 1, "now.example")))
-	receiveFrame(t, third)
-}
-
-// Thousands that say nothing shut nobody out, and neither who speaks nor who
-// waits for an answer is sent away for them.
-func TestStreamSilentConnections(t *testing.T) {
-	s := serveStreams(t, streamSetup{limits: crowdLimits{conns: 8, each: 1000}})
-	waits := s.dial(t)
-	sendAll(t, waits, framesOf(packQuestion(t, 1, "held.example")))
-	eventually(t, "it is held", func() bool { return s.door.held.Load() == 1 })
-	for range 200 {
-		s.dial(t)
-	}
-	speaks := s.dial(t)
-	sendAll(t, speaks, framesOf(packQuestion(t, 2, "now.example")))
-	if id := replyID(receiveFrame(t, speaks)); id != 2 {
-		t.Errorf("reply to %d", id)
-	}
-	close(s.door.hold)
-	if id := replyID(receiveFrame(t, waits)); id != 1 {
-		t.Errorf("reply to %d", id)
-	}
-	if n := s.crowd.count(TCP); n > 8 {
-		t.Errorf("%d connections are open", n)
-	}
-	if s.shed.of(ShedConnections) == 0 {
-		t.Error("nothing was counted")
-	}
-}
-
-func TestStreamStrangersAreToldOnce(t *testing.T) {
-	s := serveStreams(t, streamSetup{known: nobodyFrom("127."), limits: crowdLimits{conns: 32, each: 32}})
-	conn := s.dial(t)
-	sendAll(t, conn, framesOf(packQuestion(t, 1, "later.example"), packQuestion(t, 2, "later.example")))
-	if id := replyID(receiveFrame(t, conn)); id != 1 {
-		t.Errorf("reply to %d", id)
-	}
-	if err := conn.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	expectEnd(t, conn)
-	eventually(t, "it is counted out", func() bool { return s.crowd.count(TCP) == 0 })
-
-	// Two of 32 connections are all that they get together.
-	s.dial(t)
-	s.dial(t)
-	eventually(t, "both are inside", func() bool { return s.crowd.count(TCP) == 2 })
-	eventually(t, "both are known as strangers", func() bool {
-		s.crowd.mu.Lock()
-		defer s.crowd.mu.Unlock()
-		return s.crowd.strangers == 2
-	})
-	expectEnd(t, s.dial(t))
-}
-
-func TestStreamProxyHeader(t *testing.T) {
-	listed := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x9c\x40\x00\x35"
-	local := "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
-	tests := []struct {
-		name   string
-		header string
-		from   []netip.Prefix
-		client string // "": refused
-	}{
-		{"version 1", "PROXY TCP4 192.0.2.7 192.0.2.53 40000 53\r\n", listed, "192.0.2.7:40000"},
-		{"version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::53 40000 53\r\n", listed, "[2001:db8::7]:40000"},
-		{"version 2", v2, listed, "192.0.2.7:40000"},
-		{"version 2, in its own name", local, listed, "self"},
-		{"version 2, not listed", v2, nil, ""},
-		{"version 1, not listed", "PROXY TCP4 192.0.2.7 192.0.2.53 40000 53\r\n", nil, ""},
-		{"missing", "", listed, ""},
-		{"version 1, unknown", "PROXY UNKNOWN\r\n", listed, ""},
-		{"version 1, without end", "PROXY TCP4 " + string(bytes.Repeat([]byte("1"), 200)), listed, ""},
-		{"version 1, IPv4 in TCP6", "PROXY TCP6 192.0.2.7 192.0.2.53 40000 53\r\n", listed, ""},
-		{"version 1, with a zone", "PROXY TCP6 fe80::1%eth0 fe80::2 40000 53\r\n", listed, ""},
-		{"version 1, bad port", "PROXY TCP4 192.0.2.7 192.0.2.53 65536 53\r\n", listed, ""},
-		{"version 1, half a line", "PROXY TCP4 192.0.2.7\r\n", listed, ""},
-		{"version 2, too long", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff", listed, ""},
-		{"version 2, cut short", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x03\x00", listed, ""},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			s := serveStreams(t, streamSetup{proxyFrom: test.from})
-			conn := s.dial(t)
-			sendAll(t, conn, append([]byte(test.header), framesOf(packQuestion(t, 1, "now.example"))...))
-			if test.client == "" {
-				_ = conn.CloseWrite()
-				expectEnd(t, conn)
-				if n := s.shed.of(ShedProxyHeader); test.from != nil && n != 1 {
-					t.Errorf("%d shed", n)
-				}
-				return
-			}
-			receiveFrame(t, conn)
-			want := test.client
-			if want == "self" {
-				want = conn.LocalAddr().String()
-			}
-			if got := s.door.last(t).Client.String(); got != want {
-				t.Errorf("the door saw %s, want %s", got, want)
-			}
-		})
-	}
-}
-
-func FuzzProxyStream(f *testing.F) {
-	f.Add([]byte("PROXY TCP4 192.0.2.7 192.0.2.53 40000 53\r\nrest"))
-	f.Add([]byte("PROXY UNKNOWN\r\n"))
-	f.Add([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x9c\x40\x00\x35rest"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r := bytes.NewReader(data)
-		client, err := readProxyHeader(r)
-		if err != nil {
-			if client.IsValid() {
-				t.Errorf("client %v in spite of %v", client, err)
-			}
-			return
-		}
-		read := data[:len(data)-r.Len()]
-		if len(read) > maxProxyHeader {
-			t.Errorf("a header of %d bytes", len(read))
-		}
-		if bytes.HasPrefix(read, []byte(proxyLineBegin)) && !bytes.HasSuffix(read, []byte("\r\n")) {
-			t.Errorf("the line %q has no end", read)
-		}
-		if client.IsValid() && (client.Addr().Is4In6() || client.Addr().Zone() != "") {
-			t.Errorf("client %v is not plain", client)
-		}
-	})
 }
 
 // Queries that a desk answers allocate nothing on their way.

@@ -16,7 +16,8 @@
 // A program that is not installed skips the tests that need it, and says so;
 // with SALLYPORT_E2E_REQUIRE=1, as CI sets it, that is a failure. On Debian:
 //
-//	apt-get install unbound nginx-light bind9-dnsutils knot-dnsutils curl git chromium
+//	apt-get install unbound nginx-light bind9-dnsutils knot-dnsutils curl git chromium \
+//	  knot-resolver dnsperf nftables iproute2
 //
 // SALLYPORT_E2E_SCREENSHOTS=dir keeps pictures of the block page as Chromium
 // shows it.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/miekg/dns"
 
@@ -20,14 +21,17 @@ import (
 // and the facts that the second look judges. Everybody who asked the same
 // shares it. What a client can see of it never changes; the rest is marked.
 type entry struct {
-	forms    [formCount]form
-	facts    []policy.Host // what the owner of the name chose: names, then addresses
-	addrs    []netip.Addr  // of A and AAAA records
-	rcode    int
-	ad       bool  // the upstream validated it, and is believed
-	err      error // what went wrong, where this remembers a failure; then nothing else is set
+	place // in the cache
+
+	whole    form
 	stored   time.Time
 	lifetime time.Duration // how long it may be used again; 0: not at all
+	rcode    int
+	ad       bool          // the upstream validated it, and is believed
+	err      error         // what went wrong, where this remembers a failure; then there is no answer
+	facts    []policy.Host // what the owner of the name chose: names, then addresses
+	addrs    []netip.Addr  // of A and AAAA records
+	stripped *[formCount]form
 
 	renewing atomic.Bool                  // a flight to renew it has been started
 	retryAt  atomic.Int64                 // until then it is given stale without asking again; Unix nanoseconds
@@ -42,7 +46,7 @@ type form struct {
 }
 
 // The forms of an answer: as it came, and without what would hide the name
-// from the proxy door. Where there is nothing to strip they are the same.
+// from the proxy door. Where there is nothing to strip there is but the whole.
 const (
 	formWhole   = 0
 	formNoECH   = 1
@@ -65,12 +69,20 @@ func failure(err error, now time.Time) *entry {
 	return &entry{err: err, stored: now, lifetime: failureTTL}
 }
 
-// cost is the memory that an entry holds, in bytes.
-func (e *entry) cost() int64 {
-	bytes := 48*len(e.facts) + 24*len(e.addrs)
-	for i, f := range e.forms {
-		if i == formWhole || !sameForm(f, e.forms[formWhole]) {
-			bytes += len(f.wire) + 2*len(f.ttls)
+// form returns one of the answer's forms.
+func (e *entry) form(which int) *form {
+	if which == formWhole || e.stripped == nil {
+		return &e.whole
+	}
+	return &e.stripped[which]
+}
+
+// size is the memory that an answer holds, in bytes.
+func (e *entry) size() int64 {
+	bytes := len(e.whole.wire) + 2*len(e.whole.ttls) + 48*len(e.facts) + 24*len(e.addrs)
+	if e.stripped != nil {
+		for _, f := range e.stripped {
+			bytes += len(f.wire) + 2*len(f.ttls) + 48
 		}
 	}
 	for _, f := range e.facts {
@@ -79,8 +91,13 @@ func (e *entry) cost() int64 {
 	return int64(bytes)
 }
 
-func sameForm(a, b form) bool {
-	return len(a.wire) == len(b.wire) && (len(a.wire) == 0 || &a.wire[0] == &b.wire[0])
+// settle gives the entry its key, in one piece of memory with the answer that
+// is read right after it.
+func (e *entry) settle(key string) {
+	memory := make([]byte, len(key)+len(e.whole.wire))
+	copy(memory[copy(memory, key):], e.whole.wire)
+	e.key = unsafe.String(unsafe.SliceData(memory), len(key)) // nothing writes to it again
+	e.whole.wire = memory[len(key):]
 }
 
 const (
@@ -123,27 +140,33 @@ func digest(response *dns.Msg, key lookupKey, ttls ttlBounds, now time.Time) (*e
 func garbled(text string) error { return &upstream.Error{Kind: upstream.Garbled, Text: text} }
 
 // write makes every form of the answer.
-func (e *entry) write(kept *dns.Msg) error {
+func (e *entry) write(kept *dns.Msg) (err error) {
+	if e.whole, err = packForm(kept); err != nil {
+		return err
+	}
 	answers := kept.Answer
-	for i := range e.forms {
+	var stripped [formCount]form
+	for which := formNoECH; which < formCount; which++ {
 		var changed bool
-		if i != formWhole {
-			if kept.Answer, changed = stripService(answers, i&formNoECH != 0, i&formNoH3 != 0); !changed {
-				e.forms[i] = e.forms[formWhole]
-				continue
-			}
+		kept.Answer, changed = stripService(answers, which&formNoECH != 0, which&formNoH3 != 0)
+		if !changed {
+			stripped[which] = e.whole
+			continue
 		}
-		wire, err := kept.Pack()
-		if err != nil {
-			return garbled("an answer that cannot be written again")
-		}
-		ttls, err := findTTLs(wire)
-		if err != nil {
+		if stripped[which], err = packForm(kept); err != nil {
 			return err
 		}
-		e.forms[i] = form{wire: wire, ttls: ttls}
+		e.stripped = &stripped
 	}
 	return nil
+}
+
+func packForm(m *dns.Msg) (f form, err error) {
+	if f.wire, err = m.Pack(); err != nil {
+		return f, garbled("an answer that cannot be written again")
+	}
+	f.ttls, err = findTTLs(f.wire)
+	return f, err
 }
 
 // followChain returns the records that answer key, in the order in which the
@@ -383,11 +406,11 @@ func findTTLs(wire []byte) ([]uint16, error) {
 // with TTLs that are age seconds shorter, and none longer than limit. A stale
 // answer's are at most staleTTL.
 func (e *entry) start(dst []byte, q *dnswire.Question, which int, age, limit uint32) []byte {
-	f := &e.forms[which]
+	f := e.form(which)
 	msg := append(dst[:0], f.wire...)
 	binary.BigEndian.PutUint16(msg, q.ID)
 	flags := dnswire.ReplyFlags(q, e.rcode)
-	if e.ad && which == formWhole && (q.Flags&dnswire.FlagAD != 0 || q.EDNS.DO) {
+	if e.ad && f == &e.whole && (q.Flags&dnswire.FlagAD != 0 || q.EDNS.DO) {
 		flags |= dnswire.FlagAD
 	}
 	binary.BigEndian.PutUint16(msg[2:], flags)

@@ -159,7 +159,7 @@ func TestDigest(t *testing.T) {
 				t.Fatal(err)
 			}
 			var kept dns.Msg
-			if err := kept.Unpack(e.forms[formWhole].wire); err != nil {
+			if err := kept.Unpack(e.whole.wire); err != nil {
 				t.Fatal(err)
 			}
 			var parts []string

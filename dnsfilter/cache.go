@@ -22,27 +22,29 @@ type cache struct {
 
 type cacheShard struct {
 	mu     sync.RWMutex
-	nodes  map[string]*cacheNode
-	newest *cacheNode
-	oldest *cacheNode
-	hand   *cacheNode // where the next eviction starts looking; nil: at the oldest
+	table  cacheTable
+	newest *entry
+	oldest *entry
+	hand   *entry // where the next eviction starts looking; nil: at the oldest
 	bytes  int64
 	budget int64
-	_      [40]byte // keeps neighbours' locks off one cache line
+	_      [32]byte // keeps neighbours' locks off one cache line
 }
 
-type cacheNode struct {
-	key          string
-	entry        *entry
+// place is where an entry stands in its shard. It is the shard's, under its
+// lock, but for used.
+type place struct {
+	key          string // packed
+	hash         uint64
 	cost         int64
 	used         atomic.Bool
-	newer, older *cacheNode
+	newer, older *entry
 }
 
 const (
 	maxShards     = 64
 	minShardBytes = 256 << 10
-	nodeOverhead  = 336 // node, entry, map slot and allocator rounding; measured, not computed
+	entryOverhead = 310 // entry, slot and allocator rounding; measured, not computed
 )
 
 // newCache makes a cache of at most budget bytes; with a budget of 0 it keeps
@@ -56,14 +58,13 @@ func newCache(budget int64) *cache {
 	count = 1 << (bits.Len64(uint64(count)) - 1) // a power of two
 	c.shards = make([]cacheShard, count)
 	for i := range c.shards {
-		c.shards[i].nodes = make(map[string]*cacheNode)
 		c.shards[i].budget = budget / count
 	}
 	return c
 }
 
-func (c *cache) shard(key []byte) *cacheShard {
-	return &c.shards[maphash.Bytes(c.seed, key)&uint64(len(c.shards)-1)]
+func (c *cache) shard(hash uint64) *cacheShard {
+	return &c.shards[hash>>32&uint64(len(c.shards)-1)]
 }
 
 // get returns what is held for key, fresh or not; nil for nothing. It does not
@@ -72,90 +73,91 @@ func (c *cache) get(key []byte) *entry {
 	if len(c.shards) == 0 {
 		return nil
 	}
-	s := c.shard(key)
+	hash := maphash.Bytes(c.seed, key)
+	s := c.shard(hash)
 	s.mu.RLock()
-	node := s.nodes[string(key)]
+	e := s.table.find(hash, key)
 	s.mu.RUnlock()
-	if node == nil {
-		return nil
+	if e != nil && !e.used.Load() { // a plain store would bounce the line between cores
+		e.used.Store(true)
 	}
-	if !node.used.Load() { // a plain store would bounce the line between cores
-		node.used.Store(true)
-	}
-	return node.entry
+	return e
 }
 
 // put keeps e as the answer to key, in place of an older one, and returns how
 // many entries had to leave for it. What has no lifetime is not kept, nor what
-// is larger than a shard's budget.
+// is larger than a shard's budget. It finishes e, which nobody else may have
+// seen, and which belongs to one key.
 func (c *cache) put(key string, e *entry) (evicted int) {
 	if len(c.shards) == 0 || e.lifetime <= 0 {
 		return 0
 	}
-	node := &cacheNode{key: key, entry: e, cost: e.cost() + int64(len(key)) + nodeOverhead}
-	s := c.shard([]byte(key))
+	e.settle(key)
+	e.hash = maphash.String(c.seed, key)
+	e.cost = e.size() + int64(len(key)) + entryOverhead
+	s := c.shard(e.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.nodes[key]; old != nil {
-		node.used.Store(old.used.Load()) // a renewed name has not lost its standing
+	if old := s.table.find(e.hash, []byte(key)); old != nil {
+		e.used.Store(old.used.Load()) // a renewed name has not lost its standing
 		s.remove(old)
 	}
-	if node.cost > s.budget {
+	if e.cost > s.budget {
 		return 0
 	}
-	for s.bytes+node.cost > s.budget {
+	for s.bytes+e.cost > s.budget {
 		s.evict()
 		evicted++
 	}
-	s.add(node)
+	s.add(e)
 	return evicted
 }
 
-func (s *cacheShard) add(node *cacheNode) {
-	node.older = s.newest
+func (s *cacheShard) add(e *entry) {
+	e.older = s.newest
 	if s.newest != nil {
-		s.newest.newer = node
+		s.newest.newer = e
 	} else {
-		s.oldest = node
+		s.oldest = e
 	}
-	s.newest = node
-	s.nodes[node.key] = node
-	s.bytes += node.cost
+	s.newest = e
+	s.table.insert(e)
+	s.bytes += e.cost
 }
 
-func (s *cacheShard) remove(node *cacheNode) {
-	if s.hand == node {
-		s.hand = node.newer
+func (s *cacheShard) remove(e *entry) {
+	if s.hand == e {
+		s.hand = e.newer
 	}
-	if node.newer != nil {
-		node.newer.older = node.older
+	if e.newer != nil {
+		e.newer.older = e.older
 	} else {
-		s.newest = node.older
+		s.newest = e.older
 	}
-	if node.older != nil {
-		node.older.newer = node.newer
+	if e.older != nil {
+		e.older.newer = e.newer
 	} else {
-		s.oldest = node.newer
+		s.oldest = e.newer
 	}
-	node.newer, node.older = nil, nil
-	delete(s.nodes, node.key)
-	s.bytes -= node.cost
+	e.newer, e.older = nil, nil
+	s.table.remove(e)
+	s.bytes -= e.cost
 }
 
 // evict throws out one entry; the shard must hold one.
 func (s *cacheShard) evict() {
-	node := s.hand
-	if node == nil {
-		node = s.oldest
+	e := s.hand
+	if e == nil {
+		e = s.oldest
 	}
-	for node.used.Load() {
-		node.used.Store(false)
-		if node = node.newer; node == nil {
-			node = s.oldest
+	for e.used.Load() {
+		e.used.Store(false)
+		if e = e.newer; e == nil {
+			e = s.oldest
 		}
 	}
-	s.hand = node.newer
-	s.remove(node)
+	s.hand = e.newer
+	s.remove(e)
 }
 
 // clear forgets everything.
@@ -163,7 +165,7 @@ func (c *cache) clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		s.nodes = make(map[string]*cacheNode)
+		s.table = cacheTable{}
 		s.newest, s.oldest, s.hand, s.bytes = nil, nil, nil, 0
 		s.mu.Unlock()
 	}
@@ -176,13 +178,13 @@ func (c *cache) sweep(now time.Time, stale time.Duration) (gone int) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		for node := s.oldest; node != nil; {
-			next := node.newer
-			if node.entry.age(now) > node.entry.lifetime+stale {
-				s.remove(node)
+		for e := s.oldest; e != nil; {
+			next := e.newer
+			if e.age(now) > e.lifetime+stale {
+				s.remove(e)
 				gone++
 			}
-			node = next
+			e = next
 		}
 		s.mu.Unlock()
 	}
@@ -194,7 +196,7 @@ func (c *cache) size() (entries int, bytes int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.RLock()
-		entries += len(s.nodes)
+		entries += s.table.count
 		bytes += s.bytes
 		s.mu.RUnlock()
 	}

@@ -14,19 +14,7 @@ import (
 )
 
 func cached(size int, stored time.Time, lifetime time.Duration) *entry {
-	e := &entry{stored: stored, lifetime: lifetime}
-	for i := range e.forms {
-		e.forms[i].wire = wireOfSize(size, e)
-	}
-	return e
-}
-
-// wireOfSize gives every form of an entry the same bytes.
-func wireOfSize(size int, e *entry) []byte {
-	if e.forms[formWhole].wire == nil {
-		e.forms[formWhole].wire = make([]byte, size)
-	}
-	return e.forms[formWhole].wire
+	return &entry{stored: stored, lifetime: lifetime, whole: form{wire: make([]byte, size)}}
 }
 
 func keyOf(i int) string {
@@ -72,10 +60,10 @@ func TestCacheReplaces(t *testing.T) {
 	for i := range 10 {
 		c.put(keyOf(1), cached(100*i+1, now, time.Minute))
 	}
-	if e := fresh(c, keyOf(1), now); e == nil || len(e.forms[formWhole].wire) != 901 {
+	if e := fresh(c, keyOf(1), now); e == nil || len(e.whole.wire) != 901 {
 		t.Errorf("got %+v, want the newest", e)
 	}
-	if entries, bytes := c.size(); entries != 1 || bytes != int64(901+len(keyOf(1))+nodeOverhead) {
+	if entries, bytes := c.size(); entries != 1 || bytes != int64(901+len(keyOf(1))+entryOverhead) {
 		t.Errorf("%d entries of %d bytes", entries, bytes)
 	}
 }
@@ -115,17 +103,17 @@ func TestCacheBudget(t *testing.T) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		count, bytes := 0, int64(0)
-		var older *cacheNode
+		var older *entry
 		for n := s.oldest; n != nil; n = n.newer {
-			if n.older != older || s.nodes[n.key] != n {
+			if n.older != older || s.table.find(n.hash, []byte(n.key)) != n {
 				t.Fatal("list and map disagree")
 			}
 			older = n
 			count++
 			bytes += n.cost
 		}
-		if older != s.newest || count != len(s.nodes) || bytes != s.bytes {
-			t.Errorf("shard %d: %d listed, %d mapped; %d bytes, %d counted", i, count, len(s.nodes), bytes, s.bytes)
+		if older != s.newest || count != s.table.count || bytes != s.bytes {
+			t.Errorf("shard %d: %d listed, %d mapped; %d bytes, %d counted", i, count, s.table.count, bytes, s.bytes)
 		}
 	}
 }

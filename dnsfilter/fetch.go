@@ -88,7 +88,7 @@ func (s *source) staleAtHand(packed string, now time.Time) bool {
 // itself (RFC 9460).
 func serves(key lookupKey, e *entry) bool {
 	service := key.qtype == dnswire.TypeHTTPS || key.qtype == dnswire.TypeSVCB
-	return service && key.name[0] != 0 && key.name[1] != '_' && (e.forms[formWhole].wire[7] > 0 || e.forms[formWhole].wire[6] > 0)
+	return service && key.name[0] != 0 && key.name[1] != '_' && (e.whole.wire[7] > 0 || e.whole.wire[6] > 0)
 }
 
 // addSiblings lets an HTTPS or SVCB answer be judged by the addresses of the

@@ -123,7 +123,7 @@ func (a *authority) serverFiles(t testing.TB) CertificateFiles {
 // renew replaces a server's certificate and key.
 func (a *authority) renew(t testing.TB, files CertificateFiles, notAfter time.Time) {
 	t.Helper()
-	certificate, key := a.sign(t, x509.Certificate{NotAfter: notAfter, DNSNames: []string{"dns.example"}})
+	certificate, key := a.sign(t, x509.Certificate{Subject: pkix.Name{CommonName: "dns.example"}, NotAfter: notAfter, DNSNames: []string{"dns.example"}})
 	put(t, files.Certificate, certificate)
 	put(t, files.Key, key)
 }

@@ -100,7 +100,7 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // beginBody gives the body of a request its time to arrive: also that of one
 // that nobody reads, which net/http does before the next request.
 func (h *dohHandler) beginBody(w http.ResponseWriter, r *http.Request) {
-	if r.Body != http.NoBody {
+	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.idle))
 	}
 }
@@ -108,7 +108,7 @@ func (h *dohHandler) beginBody(w http.ResponseWriter, r *http.Request) {
 // endBody ends the time of a body that has been read: an answer may take
 // longer, and the connection is still read for the client's leaving.
 func (h *dohHandler) endBody(w http.ResponseWriter, r *http.Request, status int) {
-	if r.Body != http.NoBody && status == http.StatusOK {
+	if r.ContentLength != 0 && status == http.StatusOK {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 }
@@ -170,7 +170,6 @@ func (h *dohHandler) write(w http.ResponseWriter, reply []byte) {
 	}
 	header := w.Header()
 	header.Set("Content-Type", messageType)
-	header.Set("Content-Length", strconv.Itoa(len(reply)))
 	header.Set("Cache-Control", "private, max-age="+strconv.FormatUint(uint64(freshness(reply)), 10))
 	_, _ = w.Write(reply) // and of HEAD, which has no body, net/http keeps it back
 }

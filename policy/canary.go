@@ -38,7 +38,8 @@ func canaryRule() Rule {
 func isCanary(name string) bool {
 	switch name {
 	case "use-application-dns.net", // Firefox: DNS over HTTPS by default
-		"mask.icloud.com", "mask-h2.icloud.com": // iCloud Private Relay
+		"mask.icloud.com", "mask-h2.icloud.com", // iCloud Private Relay
+		"mask-canary.icloud.com": // and as releases under test ask
 		return true
 	default:
 		return false

@@ -12,6 +12,7 @@ import (
 var (
 	perfLost      = regexp.MustCompile(`Queries lost:\s+(\d+)`)
 	perfCompleted = regexp.MustCompile(`Queries completed:\s+(\d+)`)
+	perfSucceeded = regexp.MustCompile(`Response codes:\s+NOERROR (\d+)`)
 	perfCodes     = regexp.MustCompile(`Response codes:\s+(.*)`)
 )
 

@@ -112,7 +112,7 @@ func (q Question) identity(program *policy.Program) (policy.Identity, error) {
 	if q.IP == "" && q.User == "" && len(q.Groups) == 0 && q.Device == "" {
 		return policy.Identity{}, errors.New("nobody is asking: give ip, user, group or device")
 	}
-	identity := policy.Identity{User: strings.ToLower(q.User), Groups: q.Groups, Source: "explain"}
+	identity := policy.Identity{User: policy.CanonicalUser(q.User), Groups: q.Groups, Source: "explain"}
 	if q.IP != "" {
 		addr, err := netip.ParseAddr(q.IP)
 		if err != nil {
@@ -121,7 +121,7 @@ func (q Question) identity(program *policy.Program) (policy.Identity, error) {
 		identity.Addr = addr.Unmap().WithZone("")
 	}
 	if q.Device != "" {
-		identity.Devices = []string{strings.ToLower(q.Device)}
+		identity.Devices = []string{policy.CanonicalDevice(q.Device)}
 	}
 	known := program.GroupNames()
 	for _, group := range q.Groups {

@@ -21,6 +21,7 @@ groups:
   staff: {networks: [10.0.0.0/8]}
   guests: {networks: [192.0.2.0/24]}
 rules:
+  - {name: rooms, who: {devices: ["aa:bb:cc:dd:ee:0f", kiosk-7]}, what: {domains: [zoom.us]}, action: allow}
   - {name: for-priya, who: {users: [priya@corp.example]}, what: {domains: [zoom.us]}, action: allow}
   - {name: tls-only, what: {domains: [mail.example], ports: [443]}, action: warn}
   - {name: memo, who: {groups: [staff]}, what: {domains: [zoom.us]}, when: {from: 2020-03-28T00:00}, action: block}
@@ -49,6 +50,10 @@ func TestAsk(t *testing.T) {
 		{"by mapped address", Question{IP: "::ffff:10.1.2.3", Host: "zoom.us"}, "block memo", false},
 		{"another client", Question{IP: "192.0.2.1", Host: "zoom.us"}, "allow default", false},
 		{"by user, in capitals", Question{IP: "10.1.2.3", User: "Priya@Corp.Example", Host: "zoom.us"}, "allow for-priya", false},
+		{"by device, in capitals", Question{Device: "Kiosk-7", Host: "zoom.us"}, "allow rooms", false},
+		{"by MAC address with hyphens", Question{IP: "10.1.2.3", Device: "AA-BB-CC-DD-EE-0F", Host: "zoom.us"}, "allow rooms", false},
+		{"by MAC address with dots", Question{IP: "10.1.2.3", Device: "aabb.ccdd.ee0f", Host: "zoom.us"}, "allow rooms", false},
+		{"another device", Question{IP: "10.1.2.3", Device: "aa:bb:cc:dd:ee:10", Host: "zoom.us"}, "block memo", false},
 		{"by group", Question{Groups: []string{"staff"}, Host: "zoom.us"}, "block memo", false},
 		{"in the policy's zone", Question{IP: "10.1.2.3", At: "2020-03-27T23:59", Host: "zoom.us"}, "allow default", false},
 		{"at midnight there", Question{IP: "10.1.2.3", At: "2020-03-28", Host: "zoom.us"}, "block memo", false},

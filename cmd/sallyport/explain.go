@@ -38,7 +38,6 @@ The exit status is the verdict: 0 allow, 10 block, 11 warn.`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			question.Host = args[0]
-			question.Device = policy.CanonicalDevice(question.Device)
 			return explain(p, &from, question, asJSON)
 		},
 	}

@@ -16,11 +16,10 @@ func main() {
 	// write then fails, and is counted. The gateway stays.
 	signal.Ignore(syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], process{
-		stdout: os.Stdout,
-		stderr: os.Stderr,
-		hangup: hangup,
-		getenv: os.Getenv,
-		// A second signal while stopping ends the process at once.
+		stdout:    os.Stdout,
+		stderr:    os.Stderr,
+		hangup:    hangup,
+		getenv:    os.Getenv,
 		impatient: stop,
 	})
 	stop()

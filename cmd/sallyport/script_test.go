@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			"http":   scriptHTTP,
 			"ask":    scriptAsk,
 			"occupy": scriptOccupy,
+			"await":  scriptAwait,
 		},
 	})
 }
@@ -205,4 +206,20 @@ func scriptOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+// scriptAwait waits until a file holds a text: await FILE TEXT.
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE TEXT")
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s has no %q after %v: %s", args[0], args[1], patience, text)
+		}
+	}
 }

@@ -26,7 +26,8 @@ the word ready are printed on standard output; logs go to standard error.
 
 The policy is watched: an edit is in force at once, a bad one changes nothing.
 SIGHUP reads it again, opens the decision log again and reads the htpasswd file.
-SIGTERM and SIGINT stop the gateway; a second one stops it without waiting.`,
+SIGTERM and SIGINT stop the gateway, also while it waits for lists that it has
+no copy of; a second one stops it without waiting.`,
 		Example: `  sallyport serve --config configs/sallyport.yaml
   sallyport serve --config /etc/sallyport/sallyport.yaml --policy trial.yaml`,
 		Args: cobra.NoArgs,
@@ -53,6 +54,13 @@ func serve(ctx context.Context, p process, from *files) error {
 	if err != nil {
 		return fail("", err)
 	}
+	restore, err := zap.RedirectStdLogAt(log.Named("library"), zapcore.WarnLevel)
+	if err != nil {
+		return fail("", fmt.Errorf("take over the standard log: %w", err))
+	}
+	defer restore()
+	// A second signal while stopping ends the process at once.
+	defer context.AfterFunc(ctx, p.impatient)()
 	for _, problem := range problems {
 		log.Warn(problem.String())
 	}
@@ -62,15 +70,16 @@ func serve(ctx context.Context, p process, from *files) error {
 		Hangup: p.hangup,
 		Build:  build(),
 		Settle: func() { settleMemory(p.getenv("GOGC")) },
+		// A stop does not wait for lists that a first start fetches.
+		Interrupt: ctx.Done(),
 	})
 	if err != nil {
-		return startFailure(path, err)
+		return notStarted(ctx, log, startFailure(path, err))
 	}
 	if err := g.Start(ctx); err != nil {
-		return fail("", errors.Join(err, stop(g, config)))
+		return notStarted(ctx, log, fail("", errors.Join(err, stop(g, config))))
 	}
 	<-ctx.Done()
-	p.impatient()
 	log.Info("stopping", zap.Duration("drain", config.Proxy.Drain))
 	if err := stop(g, config); err != nil {
 		return fail("", err)
@@ -84,6 +93,16 @@ func stop(g *gateway.Gateway, config *gateway.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), config.Proxy.Drain+stopTime)
 	defer cancel()
 	return g.Shutdown(ctx)
+}
+
+// notStarted is how serve ends that was never ready: well, where it was told to
+// stop before, and what it had begun could not be finished for that reason.
+func notStarted(ctx context.Context, log *zap.Logger, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	log.Info("stopped before it was ready", zap.Error(err))
+	return nil
 }
 
 func startFailure(path string, err error) error {

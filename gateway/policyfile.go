@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -56,6 +57,26 @@ type Loaded struct {
 // own tests failed.
 func (l *Loaded) OK() bool {
 	return l.Program != nil && !l.Problems.HasErrors() && len(l.Failures) == 0
+}
+
+// Err is why there is no program, one reason a line; nil where there is one.
+// Where nothing is wrong but that lists have not been fetched, it says so.
+func (l *Loaded) Err() error {
+	if l.Program != nil {
+		return nil
+	}
+	reasons := append(policy.Problems(nil), l.Problems...)
+	for i, p := range reasons {
+		if l.awaits(p.Position) {
+			reasons[i].Severity = policy.SeverityError
+		}
+	}
+	return reasons.Err()
+}
+
+// awaits reports whether a list that is not there is named at a place.
+func (l *Loaded) awaits(at policy.Position) bool {
+	return slices.ContainsFunc(l.awaited, func(s policy.ListSource) bool { return s.Position == at })
 }
 
 // waits reports whether nothing keeps the policy from being put in force but

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/console"
-	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -57,13 +56,9 @@ The exit status is the verdict: 0 allow, 10 block, 11 warn.`,
 }
 
 func explain(p process, from *files, question console.Question, asJSON bool) error {
-	path, err := from.findPolicy()
+	path, loaded, err := from.loadPolicy()
 	if err != nil {
 		return err
-	}
-	loaded := gateway.LoadPolicy(path, time.Now())
-	if loaded.Program == nil {
-		return fail("sallyport check --policy "+path+" shows warnings too", loaded.Problems.Err())
 	}
 	if len(loaded.Failures) > 0 {
 		complain(p, fmt.Sprintf("%s fails %s of its own, so that serve would not load it", path, count(len(loaded.Failures), "test")),

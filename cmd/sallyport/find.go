@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,22 +51,44 @@ func (f *files) findConfig() (string, error) {
 		fmt.Errorf("there is no configuration: looked for %s", strings.Join(usualConfigs(), ", ")))
 }
 
-// findPolicy is the policy that was named, or the one that the configuration
-// names. A configuration with errors is one that serve would not start with,
-// so what it names is not taken for the policy in use.
-func (f *files) findPolicy() (string, error) {
-	if f.policy != "" {
-		return f.policy, nil
+// loadPolicy loads the policy that was named, or the one that the configuration
+// names, with what the gateway keeps for it; it has a program. A configuration
+// with errors is one that serve would not start with, so what it names is not
+// taken for the policy in use.
+func (f *files) loadPolicy() (path string, loaded *gateway.Loaded, err error) {
+	if f.policy != "" && f.config == "" {
+		loaded = gateway.LoadPolicy(f.policy, time.Now())
+		return f.policy, loaded, unusable(loaded, "--policy "+f.policy)
 	}
-	path, err := f.findConfig()
+	named, err := f.findConfig()
 	if err != nil {
-		return "", fail("name a policy with --policy, or a configuration with --config", errors.Unwrap(err))
+		return "", nil, fail("name a policy with --policy, or a configuration with --config", errors.Unwrap(err))
 	}
-	config, problems := gateway.ReadConfig(path)
+	config, problems := gateway.ReadConfig(named)
 	if config == nil {
-		return "", configFailure(path, problems)
+		return "", nil, configFailure(named, problems)
 	}
-	return config.Policy, nil
+	flags := "--config " + named
+	if f.policy != "" {
+		config.Policy = f.policy
+		flags += " --policy " + f.policy
+	}
+	loaded = config.LoadPolicy(time.Now())
+	return config.Policy, loaded, unusable(loaded, flags)
+}
+
+// unusable is why nothing can be asked of a policy that was loaded with these
+// flags; nil where it can.
+func unusable(loaded *gateway.Loaded, flags string) error {
+	err := loaded.Err()
+	switch {
+	case err == nil:
+		return nil
+	case loaded.Problems.HasErrors():
+		return fail("sallyport check "+flags+" shows warnings too", err)
+	default: // lists that the configuration's gateway has not fetched
+		return fail("sallyport serve fetches it: ask again once that is ready", err)
+	}
 }
 
 // configFailure says everything that is wrong with a configuration.

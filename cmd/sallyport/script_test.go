@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"ask":    scriptAsk,
 			"occupy": scriptOccupy,
 			"await":  scriptAwait,
+			"offer":  scriptOffer,
 		},
 	})
 }
@@ -206,6 +208,20 @@ func scriptOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+// scriptOffer serves a file over HTTP and sets a variable to the server's
+// address: offer VARIABLE FILE.
+func scriptOffer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: offer VARIABLE FILE")
+	}
+	text := ts.ReadFile(args[1])
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, text) // a client that is gone is told nothing
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.Listener.Addr().String())
 }
 
 // scriptAwait waits until a file holds a text: await FILE TEXT.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,13 +39,9 @@ not loaded.`,
 		Example: `  sallyport test --policy configs/policy.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			path, err := from.findPolicy()
+			path, loaded, err := from.loadPolicy()
 			if err != nil {
 				return err
-			}
-			loaded := gateway.LoadPolicy(path, time.Now())
-			if loaded.Program == nil {
-				return fail("sallyport check --policy "+path+" shows warnings too", loaded.Problems.Err())
 			}
 			return showTest(p, path, loaded, asJSON)
 		},

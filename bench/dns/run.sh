@@ -12,7 +12,7 @@
 #
 #   RUNS=3          of which the median counts      SECS=4     each
 #   NAMES=1000000   on the list                     RELOADS=20 seconds with a reload each
-#   PLACES="pinned unpinned"                        PARTS="udp streams latency memory reload"
+#   PLACES="pinned unpinned"                        PARTS="udp streams latency flood memory reload"
 #   AUDIT, ENCRYPTED: see systems.sh                RESULTS=   a file to keep every figure in
 #
 # Mixes: A, all blocked; B, all in the cache, 10,000 names; C, 70 % in the
@@ -21,11 +21,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs=${RUNS:-3} secs=${SECS:-4} names=${NAMES:-1000000} reloads=${RELOADS:-20}
-places=${PLACES:-pinned unpinned} parts=${PARTS:-udp streams latency memory reload}
+places=${PLACES:-pinned unpinned} parts=${PARTS:-udp streams latency flood memory reload}
 systems=("$@")
 [ $# -gt 0 ] || systems=(limit echo sallyport unbound dnsdist dnsmasq bind9 knot_resolver recursor)
 port=15353 dot=15853 doh=15443 admin=15180 upstream=15300
-work=$(mktemp -d) servers=() system='' stub='' editor=''
+work=$(mktemp -d) servers=() system='' stub='' helper=''
 chmod 755 "$work"
 results=${RESULTS:-$work/results}
 : >"$results"
@@ -45,7 +45,7 @@ stop_servers() {
   for p in "${servers[@]}"; do end "$p"; done
   servers=()
 }
-trap 'end "$editor"; stop_servers; end "$stub"; rm -rf "$work"' EXIT
+trap 'end "$helper"; stop_servers; end "$stub"; rm -rf "$work"' EXIT
 
 for tool in gcc dig openssl perl dnsperf h2load taskset curl; do
   command -v "$tool" >/dev/null || { echo "bench/dns/run.sh: $tool is not installed" >&2; exit 1; }
@@ -212,6 +212,27 @@ memory() {
   record "$1|resident MB, after a million distinct answers" "$(rss)"
 }
 
+# flood asks for cached names, few and from another client than the flood's.
+flood() {
+  local asides=(-l "$secs" -r 2000 -c 4 "$work/B")
+  for _ in $(seq "$runs"); do
+    blast "${asides[@]}"
+    echo "$p99"
+  done >"$work/figures"
+  record "$1|99 % of cached names within µs, quiet" "$(median <"$work/figures")"
+  for _ in $(seq "$runs"); do
+    # shellcheck disable=SC2086
+    $load "$tools/blast" -p "$port" -u "$serial" -l $((secs + 1)) "$work/distinct" >/dev/null &
+    helper=$!
+    serial=$((serial + 3000000))
+    blast "${asides[@]}"
+    wait "$helper"
+    helper=''
+    echo "$p99"
+  done >"$work/figures"
+  record "$1|99 % of cached names within µs, beside a flood of random ones" "$(median <"$work/figures")"
+}
+
 # reload edits the policy once a second under the full mixed load.
 reload() {
   blast -l "$reloads" "$work/C"
@@ -222,10 +243,10 @@ reload() {
     sallyport_policy "$i"
     sleep 1
   done) &
-  editor=$!
+  helper=$!
   blast -l "$reloads" "$work/C"
-  wait "$editor"
-  editor=''
+  wait "$helper"
+  helper=''
   after=$(reloaded)
   record "$1|UDP, mix C, a reload a second" "$qps"
   record "$1|queries lost over $((after - before)) reloads" "$lost"
@@ -288,6 +309,7 @@ for where in $places; do
     ! wanted udp || udp "$where"
     if ! ceiling "$s" && [ "$where" = pinned ]; then
       ! wanted streams || streams "$where"
+      ! wanted flood || flood "$where"
       ! wanted memory || memory "$where"
     fi
     if [ "$s" = sallyport ] && [ "$where" = pinned ] && wanted reload; then reload "$where"; fi

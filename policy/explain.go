@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,7 +31,9 @@ type Explanation struct {
 }
 
 // Step is one rule that was read, and why it did or did not match. Deferred
-// names the selector that the door cannot see.
+// names the selector of which the door has seen nothing: ports, which the DNS
+// door never sees, or devices, which the proxy door never sees and the DNS door
+// only where a client proves them.
 type Step struct {
 	Rule     string `json:"rule"`
 	Matched  bool   `json:"matched"`
@@ -170,8 +173,8 @@ func (t *tracer) whoFails(i int, rule *Rule) Step {
 	if t.who.userMay.has(i) && !rule.Who.isEveryone() {
 		return Step{Because: name + " not in who; signing in could change that"}
 	}
-	if len(rule.Who.Devices) > 0 && len(id.Devices) == 0 {
-		return Step{Because: name + " not in who; this door does not see the device", Deferred: "devices"}
+	if len(id.Devices) == 0 && t.p.selectsDevices(&rule.Who) {
+		return Step{Because: name + " not in who; " + deviceUnknown(t.r.Door), Deferred: "devices"}
 	}
 	if rule.Who.isEveryone() {
 		return Step{Because: name + " is in who.except"}
@@ -180,6 +183,38 @@ func (t *tracer) whoFails(i int, rule *Rule) Step {
 		return Step{Because: name + " not in who, or in who.except"}
 	}
 	return Step{Because: name + " not in who"}
+}
+
+// deviceUnknown says why a door may know no device of a client.
+func deviceUnknown(d Door) string {
+	if d == DoorDNS {
+		return "its device is not known, which it would have to prove over DoT, DoH or DoQ"
+	}
+	return fmt.Sprintf("the %s door does not see devices", d)
+}
+
+// selectsDevices reports whether a Who names devices, itself or by its groups.
+func (p *Program) selectsDevices(w *Who) bool {
+	if len(w.Devices) > 0 {
+		return true
+	}
+	looked := map[string]bool{} // into each group once, however they are nested
+	waiting := w.Groups
+	for len(waiting) > 0 {
+		name := waiting[0].Name
+		waiting = waiting[1:]
+		g := slices.IndexFunc(p.document.Groups, func(g Group) bool { return g.Name == name })
+		if g < 0 || looked[name] {
+			continue
+		}
+		group := &p.document.Groups[g]
+		if len(group.Devices) > 0 {
+			return true
+		}
+		looked[name] = true
+		waiting = slices.Concat(waiting, group.Groups)
+	}
+	return false
 }
 
 // whatFits finds the first fact that the rule selects.

@@ -14,9 +14,13 @@ version: 1
 default: allow
 timezone: Europe/Berlin
 lists: {threats: {file: threats}}
-groups: {staff: {networks: [10.0.0.0/8]}}
+groups:
+  staff: {networks: [10.0.0.0/8]}
+  managed: {groups: [rooms]}
+  rooms: {devices: [room-1]}
 rules:
   - {name: device, who: {devices: [kiosk]}, what: {domains: [d.example]}, action: block}
+  - {name: managed, who: {groups: [managed]}, what: {domains: [d.example]}, action: block}
   - {name: others, who: {groups: [staff], except: {networks: [10.9.0.0/16]}}, what: {domains: [o.example]}, action: block}
   - {name: not-lab, who: {except: {networks: [10.0.0.0/8]}}, what: {domains: [o.example]}, action: block}
   - {name: later, what: {domains: [l.example]}, when: {from: 2030-01-01}, action: block}
@@ -53,7 +57,10 @@ rules:
 		rule string
 		want string
 	}{
-		{"d.example", policy.DoorDNS, 0, "10.1.1.1", "device", "client 10.1.1.1 not in who; this door does not see the device"},
+		{"d.example", policy.DoorDNS, 0, "10.1.1.1", "device", "client 10.1.1.1 not in who; its device is not known, which it would have to prove over DoT, DoH or DoQ"},
+		{"d.example", policy.DoorDNS, 0, "10.1.1.1", "managed", "client 10.1.1.1 not in who; its device is not known, which it would have to prove over DoT, DoH or DoQ"},
+		{"d.example", policy.DoorProxy, 443, "10.1.1.1", "device", "client 10.1.1.1 not in who; the proxy door does not see devices"},
+		{"d.example", policy.DoorProxy, 443, "10.1.1.1", "managed", "client 10.1.1.1 not in who; the proxy door does not see devices"},
 		{"o.example", policy.DoorDNS, 0, "10.9.1.1", "others", "client 10.9.1.1 not in who, or in who.except"},
 		{"o.example", policy.DoorDNS, 0, "10.9.1.1", "not-lab", "client 10.9.1.1 is in who.except"},
 		{"l.example", policy.DoorDNS, 0, "10.1.1.1", "later", "not yet: from 2030-01-01T00:00:00+01:00"},
@@ -74,6 +81,41 @@ rules:
 	} {
 		if got := because(test.host, test.door, test.port, test.ip, test.rule); got != test.want {
 			t.Errorf("%s, %s: %q, want %q", test.host, test.rule, got, test.want)
+		}
+	}
+}
+
+// TestTraceDefers: a selector is deferred where the door has seen nothing of it,
+// and not where what it has seen is something else.
+func TestTraceDefers(t *testing.T) {
+	p := compileFiles(t, []policy.File{{Name: "p.yaml", Data: []byte(`
+version: 1
+default: allow
+groups:
+  rooms: {devices: [room-1]}
+  staff: {networks: [10.0.0.0/8]}
+rules:
+  - {name: rooms, who: {groups: [rooms]}, what: {domains: [d.example]}, action: block}
+  - {name: staff, who: {groups: [staff]}, what: {domains: [d.example]}, action: block}
+`)}}, nil)
+	for _, test := range []struct {
+		name    string
+		door    policy.Door
+		devices []string
+		want    [2]string // rooms, staff
+	}{
+		{"no device at the DNS door", policy.DoorDNS, nil, [2]string{"devices", ""}},
+		{"no device at the proxy door", policy.DoorProxy, nil, [2]string{"devices", ""}},
+		{"another device", policy.DoorDNS, []string{"room-2"}, [2]string{"", ""}},
+	} {
+		x := p.Explain(&policy.Request{
+			Subject: p.Subject(policy.Identity{Addr: netip.MustParseAddr("192.0.2.1"), Devices: test.devices}),
+			Door:    test.door, At: benchTime(), Host: mustHost(t, "d.example"),
+		})
+		for i, want := range test.want {
+			if step := x.Trace[i]; step.Matched || step.Deferred != want {
+				t.Errorf("%s: %s: deferred %q, want %q (%s)", test.name, step.Rule, step.Deferred, want, step.Because)
+			}
 		}
 	}
 }

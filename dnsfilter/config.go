@@ -171,6 +171,7 @@ const (
 	maxTTL        = 24 * time.Hour     // of anything that is cached or answered
 	maxStale      = 7 * 24 * time.Hour // RFC 8767 §5 suggests one to three days
 	strangersRate = 10                 // refusals a second for a client that may not ask
+	maxStrangers  = 4096               // of them with a bucket of their own
 )
 
 func (c Config) withDefaults() Config {

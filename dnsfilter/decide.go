@@ -61,7 +61,7 @@ func (d *desk) find(ctx context.Context) found {
 	q, l := &d.question, d.handler.lookups
 	cd := q.Flags&dnswire.FlagCD != 0
 	if ctx != nil {
-		f := l.lookup(ctx, lookupKey{name: string(q.Name()), qtype: q.Type, do: q.EDNS.DO, cd: cd})
+		f := l.lookup(ctx, lookupKey{name: string(q.Name()), qtype: q.Type, do: q.EDNS.DO, cd: cd}, l.flights.do)
 		if f.hit {
 			l.metrics.cacheHits.Inc()
 		} else {

@@ -103,7 +103,7 @@ func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) {
 		under.Go(func() {
 			sibling := key
 			sibling.qtype = qtype
-			siblings[i] = s.lookups.lookup(ctx, sibling)
+			siblings[i] = s.lookups.lookup(ctx, sibling, s.lookups.flights.do)
 		})
 	}
 	under.Wait()

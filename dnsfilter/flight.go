@@ -31,12 +31,61 @@ type flight struct {
 }
 
 // do returns what fetch says to a packed key, of a flight that is under way or
-// of a new one. It returns early when ctx ends; the flight goes on.
+// of a new one, which it then is itself: whoever waits has a goroutine at hand,
+// and a fresh one for each would spend its time growing its stack. It returns
+// early when ctx ends where the flight is another's.
 func (f *flights) do(ctx context.Context, key string) (*entry, error) {
-	fl, err := f.join(key)
+	fl, first, err := f.join(key)
 	if err != nil {
 		return nil, err
 	}
+	if first {
+		f.run(fl, key)
+	}
+	return fl.land(ctx)
+}
+
+// share is do for whoever must be free to leave before the end: the flight then
+// has a goroutine of its own.
+func (f *flights) share(ctx context.Context, key string) (*entry, error) {
+	fl, err := f.start(key)
+	if err != nil {
+		return nil, err
+	}
+	return fl.land(ctx)
+}
+
+// start begins a flight for a packed key in a goroutine of its own, unless one
+// is under way.
+func (f *flights) start(key string) (*flight, error) {
+	fl, first, err := f.join(key)
+	if first {
+		go f.run(fl, key)
+	}
+	return fl, err
+}
+
+// join returns the flight for a packed key. The first to ask has to run it.
+func (f *flights) join(key string) (fl *flight, first bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl := f.byKey[key]; fl != nil {
+		return fl, false, nil
+	}
+	if f.closed {
+		return nil, false, errClosed
+	}
+	if len(f.byKey) >= f.limit {
+		return nil, false, errBusy
+	}
+	fl = &flight{done: make(chan struct{})}
+	f.byKey[key] = fl
+	f.running.Add(1)
+	return fl, true, nil
+}
+
+// land waits for a flight's end, or for ctx's.
+func (fl *flight) land(ctx context.Context) (*entry, error) {
 	select {
 	case <-fl.done:
 		return fl.entry, fl.err
@@ -45,27 +94,8 @@ func (f *flights) do(ctx context.Context, key string) (*entry, error) {
 	}
 }
 
-// join returns the flight for a packed key, which it starts where there is
-// none.
-func (f *flights) join(key string) (*flight, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if fl := f.byKey[key]; fl != nil {
-		return fl, nil
-	}
-	if f.closed {
-		return nil, errClosed
-	}
-	if len(f.byKey) >= f.limit {
-		return nil, errBusy
-	}
-	fl := &flight{done: make(chan struct{})}
-	f.byKey[key] = fl
-	f.running.Go(func() { f.run(fl, key) })
-	return fl, nil
-}
-
 func (f *flights) run(fl *flight, key string) {
+	defer f.running.Done()
 	defer func() {
 		if value := recover(); value != nil {
 			f.panicky(value, debug.Stack())

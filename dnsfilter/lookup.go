@@ -3,6 +3,7 @@ package dnsfilter
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
@@ -19,6 +20,8 @@ type lookups struct {
 	now     func() time.Time
 	stale   time.Duration // how long past its lifetime an answer may still be given; 0: not at all
 	ahead   bool          // renew what is asked for before it expires
+
+	recovered atomic.Int64 // when an upstream last came back; Unix nanoseconds
 }
 
 var (
@@ -48,10 +51,17 @@ func (l *lookups) cached(key []byte, now time.Time) (e *entry, stale bool) {
 		}
 		return e, false
 	}
-	if e.err == nil && age < e.lifetime+l.stale && now.UnixNano() < e.retryAt.Load() {
+	if e.err == nil && age < e.lifetime+l.stale && l.rests(e, now) {
 		return e, true
 	}
 	return nil, false
+}
+
+// rests reports whether asking for a stale entry's name has failed just now, and
+// no upstream has come back since.
+func (l *lookups) rests(e *entry, now time.Time) bool {
+	retry := e.retryAt.Load()
+	return now.UnixNano() < retry && retry-int64(staleRecheck) >= l.recovered.Load()
 }
 
 // renewShare: in the last tenth of its life an answer that is asked for is
@@ -63,7 +73,7 @@ func (l *lookups) renew(key []byte, e *entry) {
 	if e.err != nil || e.lifetime < renewShare*time.Second || !e.renewing.CompareAndSwap(false, true) {
 		return
 	}
-	if _, err := l.flights.join(string(key)); err == nil {
+	if _, err := l.flights.start(string(key)); err == nil {
 		l.metrics.prefetches.Inc()
 	}
 }
@@ -76,16 +86,20 @@ type found struct {
 	err   error
 }
 
+// fly is how an answer is brought that is not at hand: flights.do or
+// flights.share.
+type fly func(ctx context.Context, packed string) (*entry, error)
+
 // lookup answers key. It waits for upstreams where it must, but no longer than
 // staleWait where it has a stale answer to give instead.
-func (l *lookups) lookup(ctx context.Context, key lookupKey) found {
+func (l *lookups) lookup(ctx context.Context, key lookupKey, fly fly) found {
 	packed := key.packed()
 	if e, stale := l.cached([]byte(packed), l.now()); e != nil {
 		return found{entry: e, hit: true, stale: stale, err: e.err}
 	}
 	old := l.cache.get([]byte(packed))
 	if old == nil || old.err != nil || l.stale == 0 || old.age(l.now()) >= old.lifetime+l.stale {
-		e, err := l.flights.do(ctx, packed)
+		e, err := fly(ctx, packed)
 		if errors.Is(err, errBusy) {
 			l.metrics.shed(shedLookups, 1)
 		}
@@ -93,8 +107,7 @@ func (l *lookups) lookup(ctx context.Context, key lookupKey) found {
 	}
 	wait, cancel := context.WithTimeout(ctx, staleWait)
 	defer cancel()
-	e, err := l.flights.do(wait, packed)
-	if err == nil {
+	if e, err := l.flights.share(wait, packed); err == nil {
 		return found{entry: e}
 	}
 	old.retryAt.Store(l.now().Add(staleRecheck).UnixNano())
@@ -112,5 +125,14 @@ func extendedErrorOf(err error) dnswire.ExtendedError {
 		return dnswire.Extended(dnswire.EDEOther, err.Error())
 	default:
 		return dnswire.Extended(dnswire.EDENoReachableAuthority, "no upstream resolver answered in time")
+	}
+}
+
+// upstreamState takes note that an upstream has failed or come back. In the
+// latter case names that rest are asked for again at once.
+func (l *lookups) upstreamState(name string, up bool) {
+	l.metrics.upstreamState(name, up)
+	if up {
+		l.recovered.Store(l.now().UnixNano())
 	}
 }

@@ -54,7 +54,7 @@ func (s *Server) Resolve(ctx context.Context, name string) (Resolution, error) {
 	for i, qtype := range types {
 		results[i] = make(chan found, 1)
 		s.resolving.Go(func() {
-			results[i] <- s.lookups.lookup(ctx, lookupKey{name: wire, qtype: qtype})
+			results[i] <- s.lookups.lookup(ctx, lookupKey{name: wire, qtype: qtype}, s.lookups.flights.share)
 		})
 	}
 	v4, v6 := <-results[0], <-results[1] // each returns when ctx ends

@@ -54,30 +54,29 @@ func New(c Config, d Dependencies) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the DNS door: %w", err)
 	}
-	var m *metrics // known before the first query is asked
-	pool, err := newPool(&c, &d, func() *metrics { return m })
+	l := &lookups{now: d.clock(), stale: c.ServeStale, ahead: c.Prefetch}
+	pool, err := newPool(&c, &d, l)
 	if err != nil {
 		return nil, fmt.Errorf("set up the DNS door: %w", err)
 	}
-	cache := newCache(c.CacheBytes)
-	if m, err = newMetrics(d.Registerer, cache, pool.Names()); err != nil {
+	l.cache = newCache(c.CacheBytes)
+	if l.metrics, err = newMetrics(d.Registerer, l.cache, pool.Names()); err != nil {
 		return nil, errors.Join(fmt.Errorf("register the DNS door's metrics: %w", err), pool.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{config: c, deps: d, pool: pool, ctx: ctx, cancel: cancel}
-	s.lookups = &lookups{cache: cache, metrics: m, now: d.clock(), stale: c.ServeStale, ahead: c.Prefetch}
+	s := &Server{config: c, deps: d, pool: pool, lookups: l, ctx: ctx, cancel: cancel}
 	s.source = &source{
 		ask:     pool.Ask,
-		lookups: s.lookups,
-		cache:   cache,
-		metrics: m,
+		lookups: l,
+		cache:   l.cache,
+		metrics: l.metrics,
 		ttls:    ttlBounds{min: c.MinTTL, max: c.MaxTTL, maxNegative: c.MaxNegativeTTL},
 		stale:   c.ServeStale,
 		now:     d.clock(),
 	}
 	s.source.local.Store(local)
-	s.handler = newHandler(&c, &d, s.lookups, jar, m)
-	s.lookups.flights = &flights{
+	s.handler = newHandler(&c, &d, l, jar)
+	l.flights = &flights{
 		ctx:     ctx,
 		fetch:   s.source.fetch,
 		panicky: s.handler.panicked,
@@ -88,15 +87,16 @@ func New(c Config, d Dependencies) (*Server, error) {
 	return s, nil
 }
 
-// newPool makes the upstream resolvers.
-func newPool(c *Config, d *Dependencies, m func() *metrics) (*upstream.Pool, error) {
+// newPool makes the upstream resolvers. What they report goes to lookups, which
+// is complete before the first question is asked.
+func newPool(c *Config, d *Dependencies, l *lookups) (*upstream.Pool, error) {
 	settings, err := c.upstreams()
 	if err != nil {
 		return nil, err
 	}
 	return upstream.New(settings, upstream.Dependencies{
-		Observe: func(name, result string, took time.Duration) { m().observeUpstream(name, result, took) },
-		State:   func(name string, up bool) { m().upstreamState(name, up) },
+		Observe: func(name, result string, took time.Duration) { l.metrics.observeUpstream(name, result, took) },
+		State:   l.upstreamState,
 		Log:     d.Log,
 		Now:     d.Now,
 	})
@@ -115,7 +115,7 @@ func cookies(file string) (*cookie.Jar, error) {
 	return cookie.New(secrets...), nil
 }
 
-func newHandler(c *Config, d *Dependencies, l *lookups, jar *cookie.Jar, m *metrics) *handler {
+func newHandler(c *Config, d *Dependencies, l *lookups, jar *cookie.Jar) *handler {
 	h := &handler{
 		settings: settings{
 			clients:    c.Clients,
@@ -132,9 +132,9 @@ func newHandler(c *Config, d *Dependencies, l *lookups, jar *cookie.Jar, m *metr
 		lookups:  l,
 		cookies:  jar,
 		limiter:  ratelimit.New(ratelimit.Config{Rate: c.Rate, Burst: c.Burst, Exempt: c.RateExempt}),
-		others:   ratelimit.New(ratelimit.Config{Rate: strangersRate}),
+		others:   ratelimit.New(ratelimit.Config{Rate: strangersRate, MaxClients: maxStrangers}),
 		inflight: ratelimit.NewInflight(c.MaxQueries, max(c.MaxQueries/8, 1)),
-		metrics:  m,
+		metrics:  l.metrics,
 		log:      d.Log,
 		now:      d.Now,
 	}

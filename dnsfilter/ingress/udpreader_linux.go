@@ -3,7 +3,6 @@ package ingress
 import (
 	"net"
 	"net/netip"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -12,10 +11,8 @@ import (
 
 // How a reader treats its neighbours.
 const (
-	// yieldEvery is after how many batches others may run: on one core a
-	// reader that never waits would keep workers and upstreams from it for the
-	// 10 ms that the scheduler allows.
-	yieldEvery = 8
+	// breatheEvery is after how many batches others may run, see breather.
+	breatheEvery = 8
 	// sendPatience is how long a batch waits for a device that takes nothing
 	// more; then its replies are given up, for new queries wait behind them.
 	sendPatience = 50 * time.Millisecond
@@ -67,6 +64,8 @@ func newBatchSocket(l *UDPListener, conn *net.UDPConn, raw syscall.RawConn) *bat
 // read is udpSocket's.
 func (s *batchSocket) read(shift *shift) {
 	desk := shift.door.Desk()
+	breather := newBreather()
+	defer breather.close()
 	for batches := 1; ; batches++ {
 		if err := s.raw.Read(s.receive); err != nil { // stopped or closed
 			s.readLast(shift, desk)
@@ -77,8 +76,8 @@ func (s *batchSocket) read(shift *shift) {
 			continue
 		}
 		declined := s.answer(shift, desk)
-		if declined || batches%yieldEvery == 0 {
-			runtime.Gosched()
+		if declined || batches%breatheEvery == 0 {
+			breather.breathe()
 		}
 	}
 }

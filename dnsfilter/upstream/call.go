@@ -15,6 +15,8 @@ type call struct {
 	name  []byte // as it is sent
 	sent  []byte // the packet, framed where the transport frames
 
+	resent bool // more than one packet is under way
+
 	response []byte // set before done, as is err
 	err      error
 	done     chan struct{} // one value for each delivery
@@ -33,7 +35,7 @@ func (p *calls) borrow(q Query) *call {
 		c = &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
 		c.timer.Stop()
 	}
-	c.query, c.err = q, nil
+	c.query, c.err, c.resent = q, nil, false
 	return c
 }
 

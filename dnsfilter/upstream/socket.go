@@ -59,6 +59,17 @@ func (s *socket) send(packet []byte) error {
 	return err
 }
 
+// sendAgain sends a query once more; false: there is no use in it.
+func (s *socket) sendAgain(c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.waiting.byID[c.id] != c {
+		return false
+	}
+	c.resent = true
+	return s.send(c.sent) == nil
+}
+
 // giveUp takes c back; false: it is delivered already.
 func (s *socket) giveUp(c *call) bool {
 	s.mu.Lock()
@@ -147,6 +158,9 @@ func (s *socket) receiveLocked(packet []byte) bool {
 	switch compare(packet, c.query, c.name) {
 	case ours:
 		s.waiting.remove(id)
+		if c.resent {
+			s.waiting.byID[id] = nil // a second answer may come, and is no guess
+		}
 		c.deliver(packet, nil)
 		return true
 	case otherCase:

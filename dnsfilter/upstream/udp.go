@@ -40,10 +40,11 @@ const (
 	maxSockets     = 32   // open at a time, and a divisor of 256
 	maxSocketAsked = 1024 // queries that one socket carries
 	socketLife     = 20 * time.Second
-	readGrace      = time.Second // a reader outlives the last query
-	maxStray       = 64          // answers to something else that a socket reads past
-	maxDatagram    = 4096        // more than the query offers to take
-	letterMisses   = 3           // answers in other letters that say a server does not repeat them
+	firstResend    = 400 * time.Millisecond // a resolver that is well and near answers sooner
+	readGrace      = time.Second            // a reader outlives the last query
+	maxStray       = 64                     // answers to something else that a socket reads past
+	maxDatagram    = 4096                   // more than the query offers to take
+	letterMisses   = 3                      // answers in other letters that say a server does not repeat them
 	letterAmnesty  = time.Hour
 )
 
@@ -73,7 +74,7 @@ func (t *datagrams) exchangeUDP(ctx context.Context, q Query, deadline time.Time
 	if err := s.send(c.sent); err != nil {
 		s.end(fmt.Errorf("ask %s: %w", t.to.server.name, err))
 	}
-	if !c.wait(ctx, deadline) {
+	if !t.waitAndResend(ctx, s, c, deadline) {
 		if s.giveUp(c) {
 			return nil, timedOut(why(ctx))
 		}
@@ -89,6 +90,27 @@ func (t *datagrams) exchangeUDP(ctx context.Context, q Query, deadline time.Time
 		return nil, errTruncated
 	default:
 		return unpack(c.response, q)
+	}
+}
+
+// waitAndResend waits for the answer and sends the query again, as it was, each
+// time that a longer pause brought nothing: one lost packet must not cost a
+// whole try. It returns as call.wait does.
+func (t *datagrams) waitAndResend(ctx context.Context, s *socket, c *call, deadline time.Time) bool {
+	for pause := firstResend; ; pause *= 2 {
+		next := time.Now().Add(pause)
+		if !next.Before(deadline) {
+			return c.wait(ctx, deadline)
+		}
+		if c.wait(ctx, next) {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if !s.sendAgain(c) {
+			return c.wait(ctx, deadline)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func typical() *policy.Decision {
 	d := blocked()
 	d.Subject = policy.Subject{Identity: policy.Identity{
-		Addr: d.Client, User: "alice@corp.example", Source: "remembered",
+		Addr: d.Client, User: "alice@corp.example", Devices: []string{"laptop-17.corp.example"}, Source: "certificate+remembered",
 	}}
 	d.Facts = []policy.Host{
 		policy.HostFromCanonicalName("cname.zoom.us"),

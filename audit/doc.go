@@ -27,18 +27,20 @@
 // # What is written
 //
 // Blocks, warns, and allows that a monitoring or report-only rule would have
-// refused are written unless Config.Refusals says otherwise. The other allows are written as Config.Allows
-// says. One JSON object a line, one shape for both doors:
+// refused are written unless Config.Refusals says otherwise. The other allows
+// are written as Config.Allows says. One JSON object a line, one shape for both
+// doors:
 //
 //	time         RFC 3339, UTC, microseconds
 //	id           names the decision, also on the block page
 //	tenant       from the configuration
 //	revision     of the policy that decided
 //	door         dns or proxy
-//	transport    udp, tcp, http, connect, websocket
+//	transport    udp, tcp, tls, https, quic; http, connect, websocket
 //	client       address
 //	user         "" where unknown
 //	groups       of the policy, in its order
+//	devices      that the client has proven to be, empty where none
 //	identity     how the client was named: see package identity
 //	host         what was asked for
 //	port         0 where there is none

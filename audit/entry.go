@@ -31,6 +31,7 @@ type record struct {
 	user      string
 	source    string   // of the identity
 	groups    []string // shared with the policy
+	devices   []string // shared with the identity
 	name      []byte   // of the host, in the place's own memory; empty for an address
 	addr      netip.Addr
 	facts     []policy.Host
@@ -57,6 +58,7 @@ func (r *record) fill(d *policy.Decision, at int64) {
 	r.user = d.Subject.User
 	r.source = d.Subject.Source
 	r.groups = d.Subject.GroupNames()
+	r.devices = d.Subject.Devices
 	r.name = append(r.name[:0], d.Host.Name()...) // a door may reuse the name's bytes
 	r.addr = d.Host.Addr()
 	r.facts = d.Facts
@@ -81,6 +83,7 @@ type encoder struct {
 
 	current *record
 	groups  names
+	devices names
 	facts   hosts
 	scratch []byte
 }
@@ -188,6 +191,10 @@ func (e *encoder) addClient(o zapcore.ObjectEncoder, r *record) error {
 	o.AddString("user", r.user)
 	e.groups.list = r.groups
 	if err := o.AddArray("groups", &e.groups); err != nil {
+		return err
+	}
+	e.devices.list = r.devices
+	if err := o.AddArray("devices", &e.devices); err != nil {
 		return err
 	}
 	o.AddString("identity", r.source)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,10 +61,12 @@ func TestEntries(t *testing.T) {
 	dns := blocked()
 	dns.ID = "memo-2"
 	dns.Duration = 412 * time.Nanosecond
+	dns.Subject.Devices = []string{"laptop-17.corp.example", "aa:bb:cc:dd:ee:0f"}
 	hostile := blocked()
 	hostile.ID = "quote\"-and\\"
 	hostile.Host = host("new\nline.\x00\xff\u2028.example")
 	hostile.Subject.User = `","action":"allow`
+	hostile.Subject.Devices = []string{`"],"action":"allow`}
 	hostile.Verdict.Rule = &policy.Rule{Name: "règle", Reason: "</script> \"quoted\""}
 	toAddr := *full
 	toAddr.Host = addr("50.7.35.1")
@@ -146,9 +149,9 @@ func TestEncodeTime(t *testing.T) {
 
 // The keys and their order are a promise to dashboards and scripts.
 func TestEntryKeys(t *testing.T) {
-	const decision = "time id tenant revision door transport client user groups identity host port qtype facts " +
+	const decision = "time id tenant revision door transport client user groups devices identity host port qtype facts " +
 		"app rule action would would_rule reason duration_us"
-	const closing = "time id tenant event revision door transport client user groups identity host port " +
+	const closing = "time id tenant event revision door transport client user groups devices identity host port " +
 		"app rule bytes_up bytes_down seconds closed_by closed_by_rule"
 	var out bytes.Buffer
 	l := open(t, Config{}, Dependencies{Stdout: &out})
@@ -199,6 +202,7 @@ func FuzzEntry(f *testing.F) {
 		d.Host = policy.HostFromCanonicalName(host)
 		d.Facts = []policy.Host{d.Host}
 		d.Subject.User = user
+		d.Subject.Devices = []string{user, host}
 		d.Verdict.Rule = &policy.Rule{Name: "r", Reason: reason}
 		r.fill(d, start.UnixNano())
 		line, err := e.line(&r)
@@ -211,12 +215,13 @@ func FuzzEntry(f *testing.F) {
 		}
 		var got struct {
 			Host, User, Reason, Action string
-			Facts                      []string
+			Facts, Devices             []string
 		}
 		if err := json.Unmarshal(line.Bytes(), &got); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		if got.Action != "block" || len(got.Facts) != 1 || got.Facts[0] != got.Host {
+		if got.Action != "block" || len(got.Facts) != 1 || got.Facts[0] != got.Host ||
+			!slices.Equal(got.Devices, []string{got.User, got.Host}) {
 			t.Fatalf("a field was overwritten: %q", line)
 		}
 		for in, out := range map[string]string{host: got.Host, user: got.User} {

@@ -586,7 +586,7 @@ func TestQueueKeepsNothing(t *testing.T) {
 
 func TestRecordDoesNotAllocate(t *testing.T) {
 	l := open(t, Config{}, Dependencies{Stdout: io.Discard})
-	for name, d := range map[string]*policy.Decision{"block": blocked(), "allow": allowed(), "rehearsed": rehearsed()} {
+	for name, d := range map[string]*policy.Decision{"block": blocked(), "allow": allowed(), "rehearsed": rehearsed(), "a device": typical()} {
 		if n := testing.AllocsPerRun(1000, func() { l.Record(d) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}

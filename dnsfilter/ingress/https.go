@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -38,6 +38,12 @@ type web struct {
 
 // listenWeb binds address.
 func listenWeb(ctx context.Context, address string, h *dohHandler, config *tls.Config, log *zap.Logger) (*web, error) {
+	// What net/http has to say of broken clients is for a level at which nobody
+	// can fill an admin's disk with it.
+	quiet, err := zap.NewStdLogAt(log, zap.DebugLevel)
+	if err != nil {
+		return nil, fmt.Errorf("make the log of HTTP: %w", err)
+	}
 	listener, err := listenTCP(ctx, address)
 	if err != nil {
 		return nil, err
@@ -59,23 +65,13 @@ func listenWeb(ctx context.Context, address string, h *dohHandler, config *tls.C
 			WriteByteTimeout:              h.idle,
 		},
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     quietLog(log),
+		ErrorLog:                     quiet,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, visitorKey{}, &webConnOf(conn).visitor)
 		},
 		ConnState: in.changed,
 	}
 	return in, nil
-}
-
-// quietLog takes what net/http has to say of broken clients to a level at
-// which nobody can fill an admin's disk with it.
-func quietLog(l *zap.Logger) *log.Logger {
-	quiet, err := zap.NewStdLogAt(l, zap.DebugLevel)
-	if err != nil {
-		panic("ingress: " + err.Error()) // it is a level
-	}
-	return quiet
 }
 
 // Address is where it listens.

@@ -22,6 +22,9 @@ type Endpoint = ingress.Endpoint
 // Peer is who a client has proven to be.
 type Peer = ingress.Peer
 
+// ListenError is why Listen could not open one of the listeners.
+type ListenError = ingress.ListenError
+
 // Config is what an admin sets. The zero Config listens nowhere and answers
 // nobody.
 type Config struct {

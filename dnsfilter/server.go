@@ -151,8 +151,8 @@ func unmapped(addrs []netip.Addr) []netip.Addr {
 }
 
 // Listen opens the door: it binds every configured listener and returns once
-// all are bound and served. If one fails, none is left open. ctx bounds the
-// binding only. Call it once.
+// all are bound and served. If one fails, which a *ListenError names, none is
+// left open. ctx bounds the binding only. Call it once.
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

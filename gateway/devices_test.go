@@ -215,13 +215,13 @@ func TestProtectiveDNS(t *testing.T) {
 	r := start(t, devicesPolicy, func(c *Config, _ *Dependencies) {
 		c.DNS.TLS, c.DNS.HTTPS = files.endpoint("clients.crt"), files.endpoint("clients.crt")
 	})
-	for _, test := range []struct{ show, name, want, rule string }{
-		{"room", "us04web.zoom.us", "allowed", "rooms"},
-		{"room", "www.corp.example", "allowed", "only-managed"},
-		{"laptop", "us04web.zoom.us", "blocked", "zoom-memo"},
-		{"laptop", "www.corp.example", "allowed", "only-managed"},
-		{"stranger", "www.corp.example", "error", ""},
-		{"", "www.corp.example", "error", ""},
+	for _, test := range []struct{ show, name, want, rule, device string }{
+		{"room", "us04web.zoom.us", "allowed", "rooms", "[room-1.corp.example]"},
+		{"room", "www.corp.example", "allowed", "only-managed", "[room-1.corp.example]"},
+		{"laptop", "us04web.zoom.us", "blocked", "zoom-memo", "[laptop-17.corp.example]"},
+		{"laptop", "www.corp.example", "allowed", "only-managed", "[laptop-17.corp.example]"},
+		{"stranger", "www.corp.example", "error", "", ""},
+		{"", "www.corp.example", "error", "", ""},
 	} {
 		client := files.client(t, test.show)
 		before := len(r.entries())
@@ -243,8 +243,9 @@ func TestProtectiveDNS(t *testing.T) {
 				return fmt.Errorf("%d entries, want 2", len(fresh))
 			}
 			for _, e := range fresh {
-				if e["rule"] != test.rule || e["identity"] != "certificate" {
-					t.Errorf("%s showing %q: rule %v, identity %v; want %s, certificate", test.name, test.show, e["rule"], e["identity"], test.rule)
+				if e["rule"] != test.rule || e["identity"] != "certificate" || fmt.Sprint(e["devices"]) != test.device {
+					t.Errorf("%s showing %q: rule %v, identity %v, devices %v; want %s, certificate, %s",
+						test.name, test.show, e["rule"], e["identity"], e["devices"], test.rule, test.device)
 				}
 			}
 			return nil

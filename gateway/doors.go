@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,7 +128,7 @@ func firstOfEachFamily(all []net.Addr, only4 bool) []netip.Addr {
 // listen binds everything, or nothing.
 func (g *Gateway) listen(ctx context.Context) error {
 	if err := g.dns.Listen(ctx); err != nil {
-		return g.listenError("dns.listen", err)
+		return g.dnsListenError(err)
 	}
 	if err := g.proxy.Listen(ctx); err != nil {
 		return g.listenError("proxy.listen", err)
@@ -158,13 +159,29 @@ func (g *Gateway) listen(ctx context.Context) error {
 	return nil
 }
 
+// dnsListenError is listenError for the DNS door, which has a listener for each
+// transport. Other reasons for not opening say themselves what to do.
+func (g *Gateway) dnsListenError(err error) error {
+	var failed *dnsfilter.ListenError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	setting := "dns"
+	if failed.Transport.Encrypted() {
+		setting += "." + failed.Transport.String()
+	}
+	if failed.Address == "" {
+		return fmt.Errorf("%w: mend that file, or name another under %s in %s", err, setting, g.configName())
+	}
+	return g.listenError(setting+".listen", err)
+}
+
+// configName is the configuration as an administrator is told of it.
+func (g *Gateway) configName() string { return cmp.Or(g.config.Path, "the configuration") }
+
 // listenError adds to a failed binding what the administrator can do.
 func (g *Gateway) listenError(setting string, err error) error {
-	file := g.config.Path
-	if file == "" {
-		file = "the configuration"
-	}
-	remedy := fmt.Sprintf("change %s in %s", setting, file)
+	remedy := fmt.Sprintf("change %s in %s", setting, g.configName())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		remedy = fmt.Sprintf("another program, perhaps another sallyport, has it: stop that, or %s", remedy)

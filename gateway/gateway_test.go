@@ -154,6 +154,17 @@ func TestStartRefusals(t *testing.T) {
 	}
 	defer taken.Close()
 	occupied := taken.Addr().String()
+	busy, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	files := newDeviceFiles(t)
+	at := func(addr string) EndpointConfig {
+		e := files.endpoint("")
+		e.Listen = []string{addr}
+		return e
+	}
 	dir := t.TempDir()
 	for _, test := range []struct {
 		name   string
@@ -165,6 +176,11 @@ func TestStartRefusals(t *testing.T) {
 		{"bad policy", "version: 1\nrulez: []", nil, []string{"policy.yaml:2:1", "rules"}},
 		{"fails its own tests", memo + "tests:\n  - {who: {ip: 127.0.0.1}, what: zoom.us, want: allow}\n", nil, []string{"test failed: ", "want allow, got block by zoom-memo"}},
 		{"dns port taken", memo, func(c *Config) { c.DNS.Listen = []string{occupied} }, []string{occupied, "address already in use", "change dns.listen"}},
+		{"dns tls port taken", memo, func(c *Config) { c.DNS.TLS = at(occupied) }, []string{occupied, "address already in use", "change dns.tls.listen"}},
+		{"dns https port taken", memo, func(c *Config) { c.DNS.HTTPS = at(occupied) }, []string{occupied, "address already in use", "change dns.https.listen"}},
+		{"dns quic port taken", memo, func(c *Config) { c.DNS.QUIC = at(busy.LocalAddr().String()) }, []string{busy.LocalAddr().String(), "address already in use", "change dns.quic.listen"}},
+		{"dns https no such address", memo, func(c *Config) { c.DNS.HTTPS = at("192.0.2.1:0") }, []string{"this machine has no such address", "change dns.https.listen"}},
+		{"dns tls without its file", memo, func(c *Config) { c.DNS.TLS = at("127.0.0.1:0"); c.DNS.TLS.Certificate = "none.crt" }, []string{"none.crt", "no such file", "name another under dns.tls in"}},
 		{"proxy port taken", memo, func(c *Config) { c.Proxy.Listen = []string{occupied} }, []string{occupied, "address already in use", "change proxy.listen"}},
 		{"admin port taken", memo, func(c *Config) { c.Admin.Listen = occupied }, []string{occupied, "change admin.listen"}},
 		{"portal port taken", memo, func(c *Config) { c.Portal.Listen = occupied }, []string{occupied, "change portal.listen"}},

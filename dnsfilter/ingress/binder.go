@@ -17,7 +17,7 @@ type binder struct {
 func (b *binder) bind(ctx context.Context) error {
 	for _, address := range b.config.Listen {
 		if err := b.bindPlain(ctx, address); err != nil {
-			return fmt.Errorf("listen for DNS on %q: %w", address, err)
+			return &ListenError{Transport: UDP, Address: address, Err: err}
 		}
 	}
 	encrypted := []struct {
@@ -36,12 +36,12 @@ func (b *binder) bind(ctx context.Context) error {
 		files := CertificateFiles{Certificate: e.endpoint.Certificate, Key: e.endpoint.Key, ClientCA: e.endpoint.ClientCA}
 		certificates, err := LoadCertificates(files, b.dependencies.Log)
 		if err != nil {
-			return fmt.Errorf("listen for DNS over %s: %w", e.transport, err)
+			return &ListenError{Transport: e.transport, Err: err}
 		}
 		b.set.certificates[e.transport] = certificates
 		for _, address := range e.endpoint.Listen {
 			if err := e.bind(ctx, address, certificates); err != nil {
-				return fmt.Errorf("listen for DNS over %s on %q: %w", e.transport, address, err)
+				return &ListenError{Transport: e.transport, Address: address, Err: err}
 			}
 		}
 	}

@@ -36,7 +36,8 @@ type Set struct {
 }
 
 // Open reads the certificates and binds every address, or none. Queries wait
-// in the kernel until Serve. ctx bounds the looking up of names alone.
+// in the kernel until Serve. ctx bounds the looking up of names alone. Where
+// one listener is what failed, the error is a *ListenError.
 func Open(ctx context.Context, config Config, dependencies Dependencies) (*Set, error) {
 	config, err := config.complete()
 	if err != nil {

@@ -64,12 +64,13 @@ func serve(ctx context.Context, p process, from *files) error {
 	for _, problem := range problems {
 		log.Warn(problem.String())
 	}
+	pace := &memoryPace{fixed: p.getenv("GOGC") != ""}
 	g, err := gateway.New(config, gateway.Dependencies{
 		Log:    log,
 		Stdout: p.stdout,
 		Hangup: p.hangup,
 		Build:  build(),
-		Settle: func() { settleMemory(p.getenv("GOGC")) },
+		Settle: pace.settle,
 		// A stop does not wait for lists that a first start fetches.
 		Interrupt: ctx.Done(),
 	})
@@ -79,7 +80,7 @@ func serve(ctx context.Context, p process, from *files) error {
 	if err := g.Start(ctx); err != nil {
 		return notStarted(ctx, log, fail("", errors.Join(err, stop(g, config))))
 	}
-	<-ctx.Done()
+	pace.follow(ctx)
 	log.Info("stopping", zap.Duration("drain", config.Proxy.Drain))
 	if err := stop(g, config); err != nil {
 		return fail("", err)

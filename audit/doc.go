@@ -64,7 +64,7 @@
 //	closed_by_rule         where that is policy
 //
 // Closing entries follow Config.Allows too, except that a tunnel closed by
-// policy is always written. Entries stand in the order in which they were
+// policy follows Config.Refusals. Entries stand in the order in which they were
 // queued, which for requests under way at the same time need not be the order
 // of their times.
 package audit

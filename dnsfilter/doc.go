@@ -1,50 +1,73 @@
 // Package dnsfilter is the DNS door: an enforcement point that answers
-// queries over UDP and TCP, asks the policy before anything else, and obeys.
+// queries, asks the policy before anything else, and obeys.
+//
+// It joins parts that know nothing of each other:
+//
+//	ingress    listeners: UDP in batches, TCP, DoT, DoH, DoQ, PROXY protocol
+//	dnswire    questions and replies as bytes, in place
+//	upstream   asking resolvers: transports, strategies, health, zones
+//	localdata  records, hosts files and special names that the door knows itself
+//	cookie     DNS cookies
+//	ratelimit  rates of clients, and their share of places
 //
 // A query goes in one straight line, and each step lives in the file that is
 // named after it:
 //
-//	packet      ingress_udp.go, ingress_tcp.go   sockets, bounds, shedding
-//	question    question.go, name.go, edns.go    header checks on raw bytes, canonical name
-//	handler     handler.go                       who may ask, Decide
-//	  refused:  sinkhole.go                      an answer built from the query's own bytes
-//	  allowed:  lookup.go                        cache.go -> flight.go -> upstream.go, exchange.go
-//	            answer.go                        what of an upstream's answer is kept, and its facts
-//	            handler.go                       second look: Decide again with every fact
-//	reply       reply.go                         size, EDNS, truncation
+//	desk.go      Try, on the reader: question, who asks, may they, how often
+//	decide.go    Decide on the name; what is cached; the second look
+//	sinkhole.go  a refusal, built from the query's own bytes
+//	answer.go    a cached answer, its bytes patched
+//	             -- what is not at hand goes to a worker, and the same line --
+//	lookup.go    wait for it, or give a stale answer
+//	flight.go    one lookup per question at a time
+//	fetch.go     local data, else upstream; digest it, keep it
 //
-// The cache holds what upstreams said and nothing else. It sits behind the
-// decision, so that a new policy needs no flush and no group ever sees what
-// was cached for another.
+// A desk is the line with everything that one query at a time needs, used
+// again for the next: what it can answer at once costs no allocation. Each UDP
+// reader has one, connections borrow one. handler.go holds what they share.
+//
+// The cache (cache.go, cachetable.go) holds what upstreams said and nothing
+// else. It sits behind the decision, so that a new policy needs no flush and no
+// group ever sees what was cached for another. What an answer leads to is made
+// ready for the policy in force by the first query under it; for every other
+// the second look is a mask test (policy.Facts).
 //
 // # What clients get
 //
 // Replies echo the question byte for byte (letter case included), copy RD and
 // CD, set RA, and never set AA: nothing here is authoritative, refusals
-// included. AD is what the upstream said, shown only to clients that asked
-// for it with AD or DO (RFC 6840 §5.7, §5.8); the gateway does not validate,
-// so AD is worth what the path to the upstream is worth. An OPT record is in
-// the reply when one was in the query. The additional section of an upstream's
-// answer is never relayed, so nothing in it needs to be judged. EDNS options
-// travel in neither direction; client subnet (RFC 7871) stays in the house.
+// included. AD is shown to clients that asked for it with AD or DO (RFC 6840
+// §5.7, §5.8), and only where the upstream that said it is trusted; the gateway
+// does not validate. An OPT record is in the reply when one was in the query.
+// The additional section of an upstream's answer is never relayed, so nothing
+// in it needs to be judged. Client subnet (RFC 7871) is never sent upstream.
+// ANY is answered minimally (RFC 8482), CHAOS and other classes are refused.
 //
 // A refusal (block, or warn, which has nothing to click at this door) follows
 // the rule's answer mode, or else the gateway's; see sinkhole.go for what
 // each mode says to each type. Its negative answers carry an SOA whose MNAME
 // is sallyport.invalid, so that a person who meets it in dig knows whom to
-// ask; a client that sent EDNS gets EDE 15 (Blocked) with the rule's reason.
-// No TTL, of a refusal or of an allowed answer, reaches past the verdict's
-// next schedule edge.
+// ask; a client that sent EDNS gets EDE 15 (Blocked) with the rule's reason,
+// and 4 (Forged) besides where it is sent to the block page. No TTL, of a
+// refusal or of an allowed answer, reaches past the verdict's next schedule
+// edge.
+//
+// An HTTPS or SVCB answer is judged by the addresses of its name too, and loses
+// ech where a rule judges the name, and HTTP/3 where a rule asks for it
+// (strip.go, svcbstrip.go), so that the proxy door keeps sight of the name.
+//
+// # Who may ask
+//
+// Clients in Config.Clients, and those that have proven who they are by a
+// certificate or a device path. What others say of a client counts from listed
+// networks only: PROXY protocol from Config.ProxyFrom, client subnet from
+// Config.SubnetFrom.
 //
 // # What is not here
 //
-// Upstreams over TLS, HTTPS and QUIC, encrypted listeners, and serving stale
-// answers. Zone transfers, updates and notifications are NOTIMP. A query
-// without RD is answered like any other. An upstream that does not understand
-// EDNS (RFC 6891) counts as one that gives no answer. A failed lookup is not
-// cached (a deviation from RFC 9520 §3.2): one flight per question and the
-// back-off of dead upstreams bound the load instead, and a repaired upstream
-// is used at once.
+// Zone transfers, updates and notifications are NOTIMP. A query without RD is
+// answered like any other. An upstream that does not understand EDNS (RFC 6891)
+// counts as one that gives no answer.
 //
 // # Use
 //

@@ -37,8 +37,8 @@ test: ## run every test
 	$(GO) test ./...
 
 .PHONY: race
-race: ## run every test with the race detector, in random order
-	$(GO) test -race -shuffle=on ./...
+race: ## run every test of our own code with the race detector, in random order
+	$(GO) test -race -shuffle=on -short ./...
 
 .PHONY: check
 check: format vet staticcheck race policies ## what CI runs: format, vet, static analysis, race tests, shipped policies

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +252,17 @@ func TestProtectiveDNS(t *testing.T) {
 			}
 			return nil
 		})
+	}
+	leaf, err := x509.ParseCertificate(files.client(t, "dns").client[0].Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const notAfter = "sallyport_dns_certificate_not_after_timestamp_seconds"
+	for transport, want := range map[string]float64{"tls": float64(leaf.NotAfter.Unix()), "https": float64(leaf.NotAfter.Unix()), "quic": 0} {
+		got, err := strconv.ParseFloat(cmp.Or(r.metric(notAfter+`{transport="`+transport+`"}`), "0"), 64)
+		if err != nil || got != want {
+			t.Errorf("the certificate of %s expires at %v, %v; want %v", transport, got, err, want)
+		}
 	}
 	// Without a certificate the plain listener still answers, by the policy for
 	// clients that nothing is known of.

@@ -68,7 +68,8 @@ rules:
   - {name: ban, what: {apps: [zoom], lists: [some, more]}, action: block}
   - {name: watch, what: {domains: [watched.example]}, action: monitor}
 `)
-	g := startWith(t, filepath.Join(dir, "policy.yaml"), nil)
+	files := newDeviceFiles(t)
+	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) { c.DNS.TLS = files.endpoint("") })
 	for _, name := range []string{"zoom.us", "watched.example", "plain.example"} {
 		if _, _, err := queryA(g.addr("dns udp"), name); err != nil {
 			t.Fatal(err)

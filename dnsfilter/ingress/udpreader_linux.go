@@ -3,6 +3,7 @@ package ingress
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 
 // How a reader treats its neighbours.
 const (
-	// breatheEvery is after how many batches others may run, see breather.
-	breatheEvery = 8
+	// breathAfter is for how long a reader that never waits keeps the network
+	// from being polled, see breather: a look costs as much as a query or two.
+	breathAfter = 300 * time.Microsecond
 	// sendPatience is how long a batch waits for a device that takes nothing
 	// more; then its replies are given up, for new queries wait behind them.
 	sendPatience = 50 * time.Millisecond
@@ -34,6 +36,7 @@ type batchSocket struct {
 
 	// What the callbacks have done; see newBatchSocket.
 	received int
+	waited   bool // there was nothing to receive at first
 	sent     int
 	errno    syscall.Errno
 	patient  bool // wait until the device takes more
@@ -50,6 +53,7 @@ func newBatchSocket(l *UDPListener, conn *net.UDPConn, raw syscall.RawConn) *bat
 	}
 	s.receive = func(fd uintptr) bool {
 		s.received, s.errno = s.batch.receive(fd)
+		s.waited = s.waited || s.errno == unix.EAGAIN
 		return s.errno != unix.EAGAIN // else wait for more
 	}
 	s.send = func(fd uintptr) bool {
@@ -66,7 +70,9 @@ func (s *batchSocket) read(shift *shift) {
 	desk := shift.door.Desk()
 	breather := newBreather()
 	defer breather.close()
-	for batches := 1; ; batches++ {
+	polled := time.Now() // the network, at the latest
+	for {
+		s.waited = false
 		if err := s.raw.Read(s.receive); err != nil { // stopped or closed
 			s.readLast(shift, desk)
 			return
@@ -76,8 +82,14 @@ func (s *batchSocket) read(shift *shift) {
 			continue
 		}
 		declined := s.answer(shift, desk)
-		if declined || batches%breatheEvery == 0 {
+		switch now := time.Now(); {
+		case s.waited:
+			polled = now
+		case now.Sub(polled) > breathAfter:
 			breather.breathe()
+			polled = time.Now()
+		case declined:
+			runtime.Gosched() // workers may begin
 		}
 	}
 }

@@ -68,6 +68,20 @@ func TestCookies(t *testing.T) {
 	}
 }
 
+// A client may ask for a cookie and nothing else (RFC 7873 §5.4).
+func TestCookieAlone(t *testing.T) {
+	o := openDoor(t, memo(policy.Rule{}), nil)
+	m := withOption(query("zoom.us", dns.TypeA), cookieOf("0102030405060708"))
+	m.Question = nil
+	reply := o.ask(m)
+	if c := optionOf[*dns.EDNS0_COOKIE](reply); reply.Rcode != dns.RcodeSuccess || len(reply.Question) != 0 || c == nil || len(c.Cookie) != 48 {
+		t.Errorf("reply %v", reply)
+	}
+	if n := len(o.decisions()); n != 0 {
+		t.Errorf("%d decisions about nothing", n)
+	}
+}
+
 func hexDigit(c byte) int {
 	b, _ := hex.DecodeString("0" + string(c))
 	return int(b[0])
@@ -77,14 +91,24 @@ func hexDigit(c byte) int {
 // nobody can have us flood somebody else; a cookie for it apart (RFC 7873 §5.2.3).
 func TestNoAmplificationForTheUnproven(t *testing.T) {
 	o := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.RequireCookies = true })
+	stranger := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.Clients, c.RequireCookies = nil, true })
 	for _, m := range []*dns.Msg{query("zoom.us", dns.TypeA), withEDNS(query("zoom.us", dns.TypeTXT), 4096, true), query("a.example", dns.TypeANY)} {
 		wire, err := m.Pack()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reply := respond(o.handler, wire, ingress.UDP); len(reply) > len(wire) {
-			t.Errorf("%d bytes for %d: %v", len(reply), len(wire), m)
+		for _, door := range []*door{o, stranger} {
+			if reply := respond(door.handler, wire, ingress.UDP); len(reply) > len(wire) {
+				t.Errorf("%d bytes for %d: %v", len(reply), len(wire), m)
+			}
 		}
+	}
+	wire, err := withOption(query("zoom.us", dns.TypeA), cookieOf("0102030405060708")).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply := respond(stranger.handler, wire, ingress.UDP); len(reply) > len(wire) {
+		t.Errorf("a stranger gets %d bytes for %d", len(reply), len(wire))
 	}
 }
 
@@ -132,7 +156,7 @@ func TestClientSubnet(t *testing.T) {
 	}
 	o = openDoor(t, memo(policy.Rule{}), func(c *Config) { c.SubnetFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
 	reply = o.ask(subnet())
-	if d := o.lastDecision(); d.Client.String() != "198.51.100.0" || d.Subject.Addr.String() != "198.51.100.0" {
+	if d := o.lastDecision(); d.Client.String() != "198.51.100.0" || d.Subject.Addr.String() != "198.51.100.0" || d.Subject.Source != sourceSubnet {
 		t.Errorf("asked for %v", d.Client)
 	}
 	if s := optionOf[*dns.EDNS0_SUBNET](reply); s == nil || s.SourceScope != 24 {

@@ -18,6 +18,7 @@ import (
 type cache struct {
 	shards []cacheShard
 	seed   maphash.Seed
+	epoch  atomic.Uint64 // counts what made all earlier answers worthless
 }
 
 type cacheShard struct {
@@ -89,6 +90,12 @@ func (c *cache) get(key []byte) *entry {
 // is larger than a shard's budget. It finishes e, which nobody else may have
 // seen, and which belongs to one key.
 func (c *cache) put(key string, e *entry) (evicted int) {
+	return c.putSince(c.epoch.Load(), key, e)
+}
+
+// putSince is put for an answer that was asked for in an epoch: it is not kept
+// where the cache has been cleared meanwhile.
+func (c *cache) putSince(epoch uint64, key string, e *entry) (evicted int) {
 	if len(c.shards) == 0 || e.lifetime <= 0 {
 		return 0
 	}
@@ -102,7 +109,7 @@ func (c *cache) put(key string, e *entry) (evicted int) {
 		e.used.Store(old.used.Load()) // a renewed name has not lost its standing
 		s.remove(old)
 	}
-	if e.cost > s.budget {
+	if e.cost > s.budget || c.epoch.Load() != epoch { // clear counts before it takes this lock
 		return 0
 	}
 	for s.bytes+e.cost > s.budget {
@@ -160,8 +167,9 @@ func (s *cacheShard) evict() {
 	s.remove(e)
 }
 
-// clear forgets everything.
+// clear forgets everything, and what was asked for before it.
 func (c *cache) clear() {
+	c.epoch.Add(1)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
@@ -180,7 +188,7 @@ func (c *cache) sweep(now time.Time, stale time.Duration) (gone int) {
 		s.mu.Lock()
 		for e := s.oldest; e != nil; {
 			next := e.newer
-			if e.age(now) > e.lifetime+stale {
+			if e.age(now) > e.lifetime+e.patience(stale) {
 				s.remove(e)
 				gone++
 			}

@@ -35,7 +35,8 @@ func (d *desk) decide(ctx context.Context) (policy.Verdict, found, outcome) {
 	outcome := outcomeMiss
 	if f.hit {
 		outcome = outcomeHit
-	} else { // time has passed: an edge or a new policy may have, too
+	}
+	if ctx != nil { // time has passed: an edge or a new policy may have, too
 		d.read()
 		d.request.At = d.now
 		if first = h.decider.Decide(&d.request); first.Action.Refuses() {

@@ -61,7 +61,8 @@ func (d *desk) Try(q *ingress.Query, dst []byte) (reply []byte, done bool) {
 	if reply, done = d.admit(q, dst, rcode); done {
 		return reply, true
 	}
-	return d.answer(nil, q, dst)
+	var never context.Context // to wait for
+	return d.answer(never, q, dst)
 }
 
 // serve is the second half of Try for a query that it has declined: this time
@@ -120,19 +121,31 @@ func (d *desk) admit(q *ingress.Query, dst []byte, rcode int) (reply []byte, don
 		return reply, true
 	}
 	switch {
+	case rcode == dnswire.RcodeCookieQuery && known:
+		return d.complain(q, dst, dnswire.RcodeNoError, dnswire.ExtendedError{}), true
 	case rcode != dnswire.RcodeNoError:
-		return d.complain(q, dst, rcode, dnswire.ExtendedError{}), true
-	case !known:
-		return d.complain(q, dst, dnswire.RcodeRefused, dnswire.Extended(dnswire.EDEProhibited, "this resolver does not serve your network")), true
-	case d.question.Class != dnswire.ClassIN: // version.bind and its like
-		return d.complain(q, dst, dnswire.RcodeRefused, dnswire.ExtendedError{}), true
-	case h.settings.require && !proven && e.HasCookie:
+		return d.complain(q, dst, max(rcode, dnswire.RcodeFormErr), dnswire.ExtendedError{}), true
+	case h.settings.require && !proven && known && e.HasCookie:
 		return d.complain(q, dst, dnswire.RcodeBadCookie, dnswire.ExtendedError{}), true // RFC 7873 §5.2.3
 	case h.settings.require && !proven:
 		return d.truncated(q, dst), true // over TCP nobody can lie about who asks
+	case !known:
+		return d.complain(q, dst, dnswire.RcodeRefused, d.notServed(proven)), true
+	case d.question.Class != dnswire.ClassIN: // version.bind and its like
+		return d.complain(q, dst, dnswire.RcodeRefused, dnswire.ExtendedError{}), true
 	default:
 		return nil, false
 	}
+}
+
+// notServed is what a client is told that may not ask. One that has not proven
+// its address may be somebody else, who is to get as little as can be.
+func (d *desk) notServed(proven bool) dnswire.ExtendedError {
+	if proven {
+		return dnswire.Extended(dnswire.EDEProhibited, "this resolver does not serve your network")
+	}
+	d.options = dnswire.ReplyOptions{}
+	return dnswire.ExtendedError{Set: true, Code: dnswire.EDEProhibited}
 }
 
 // hold keeps a client to its rate. One over UDP that has proven nothing may be
@@ -166,8 +179,10 @@ func (d *desk) complain(q *ingress.Query, dst []byte, rcode int, why dnswire.Ext
 	return dnswire.ErrorReply(dst, &d.question, d.limit, rcode, &d.options)
 }
 
-// truncated replies that the answer is to be had over TCP.
+// truncated replies that the answer is to be had over TCP, in no more bytes than
+// were asked with.
 func (d *desk) truncated(q *ingress.Query, dst []byte) []byte {
+	d.options = dnswire.ReplyOptions{}
 	d.tally.reply(q.Transport, dnswire.RcodeNoError)
 	msg := dnswire.Truncate(dnswire.StartReply(dst, &d.question, dnswire.RcodeNoError), &d.question)
 	return dnswire.FinishReply(msg, &d.question, d.limit, dnswire.RcodeNoError, &d.options)
@@ -189,7 +204,7 @@ func (d *desk) answer(ctx context.Context, q *ingress.Query, dst []byte) (reply 
 	// must not be kept, and nobody on this line does. See Dependencies.Record.
 	host := policy.HostFromCanonicalName(unsafe.String(unsafe.SliceData(text), len(text)))
 	d.request = policy.Request{
-		Subject: h.identify(d.subject, q.Peer),
+		Subject: d.identify(q.Peer),
 		Door:    policy.DoorDNS,
 		At:      d.now,
 		Host:    host,
@@ -217,6 +232,21 @@ func (d *desk) answer(ctx context.Context, q *ingress.Query, dst []byte) (reply 
 	d.tally.outcomes[outcome]++
 	d.remember(q, &verdict)
 	return reply, true
+}
+
+// sourceSubnet is the source of an identity that a trusted forwarder has given
+// by EDNS client subnet.
+const sourceSubnet = "client_subnet"
+
+// identify says whom the policy is asked about. What a forwarder has proven of
+// itself is not true of those that it asks for.
+func (d *desk) identify(peer *Peer) policy.Subject {
+	if d.subject == d.client {
+		return d.handler.identify(d.client, peer)
+	}
+	subject := d.handler.identify(d.subject, nil)
+	subject.Source = sourceSubnet
+	return subject
 }
 
 // relay writes an upstream's answer as the reply, in the form that the policy

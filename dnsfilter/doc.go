@@ -16,11 +16,12 @@
 //	desk.go      Try, on the reader: question, who asks, may they, how often
 //	decide.go    Decide on the name; what is cached; the second look
 //	sinkhole.go  a refusal, built from the query's own bytes
-//	answer.go    a cached answer, its bytes patched
+//	entry.go     a cached answer, its bytes patched
 //	             -- what is not at hand goes to a worker, and the same line --
 //	lookup.go    wait for it, or give a stale answer
 //	flight.go    one lookup per question at a time
-//	fetch.go     local data, else upstream; digest it, keep it
+//	fetch.go     local data, else upstream; keep it
+//	answer.go    what of an upstream's answer is kept; facts.go, where it leads
 //
 // A desk is the line with everything that one query at a time needs, used
 // again for the next: what it can answer at once costs no allocation. Each UDP

@@ -26,11 +26,15 @@ type source struct {
 	metrics *metrics
 	ttls    ttlBounds
 	stale   time.Duration
+	total   time.Duration // for one flight, whatever it brings with it
 	now     func() time.Time
 }
 
 // fetch answers a packed key. It is what a flight does.
 func (s *source) fetch(ctx context.Context, packed string) (*entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.total)
+	defer cancel()
+	epoch := s.cache.epoch.Load()
 	key := unpackKey(packed)
 	e, err := s.answer(ctx, key)
 	if err == nil && serves(key, e) {
@@ -39,10 +43,10 @@ func (s *source) fetch(ctx context.Context, packed string) (*entry, error) {
 	now := s.now()
 	switch {
 	case err == nil:
-		s.metrics.cacheEvictions.Add(float64(s.cache.put(packed, e)))
-	case ctx.Err() != nil || errors.Is(err, upstream.ErrBusy): // no fault of the name's
+		s.metrics.cacheEvictions.Add(float64(s.cache.putSince(epoch, packed, e)))
+	case errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrClosed) || errors.Is(err, upstream.ErrBusy): // no fault of the name's
 	case !s.staleAtHand(packed, now):
-		s.cache.put(packed, failure(err, now))
+		s.metrics.cacheEvictions.Add(float64(s.cache.putSince(epoch, packed, failure(err, now))))
 	}
 	return e, err
 }
@@ -95,7 +99,7 @@ func serves(key lookupKey, e *entry) bool {
 // name as well, so that a name whose A query is refused is not reached through
 // its HTTPS record. Clients ask for all of these at once, so that this seldom
 // costs a query. Addresses that cannot be looked up cannot be reached through
-// us either.
+// us either; the answer is then not kept.
 func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) {
 	var siblings [2]found
 	var under sync.WaitGroup
@@ -109,7 +113,11 @@ func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) {
 	under.Wait()
 	now := s.now()
 	for _, f := range siblings {
-		if f.err != nil || len(f.entry.facts) == 0 {
+		if f.err != nil {
+			e.lifetime = min(e.lifetime, failureTTL) // judged by half of what there is
+			continue
+		}
+		if len(f.entry.facts) == 0 {
 			continue
 		}
 		for _, fact := range f.entry.facts {

@@ -248,7 +248,6 @@ func TestStrangersDoNotFillTheDoor(t *testing.T) {
 		c.Clients = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 		c.IdleTimeout = time.Hour
 	})
-	var silent []net.Conn
 	for i := range 40 {
 		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
 		conn, err := dialer.Dial("tcp", o.addr)
@@ -256,7 +255,6 @@ func TestStrangersDoNotFillTheDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		silent = append(silent, conn)
 	}
 	conn := dialDoor(t, o)
 	conn.Write(frame(rawQuery()))

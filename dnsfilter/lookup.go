@@ -73,9 +73,11 @@ func (l *lookups) renew(key []byte, e *entry) {
 	if e.err != nil || e.lifetime < renewShare*time.Second || !e.renewing.CompareAndSwap(false, true) {
 		return
 	}
-	if _, err := l.flights.start(string(key)); err == nil {
-		l.metrics.prefetches.Inc()
+	if _, err := l.flights.start(string(key)); err != nil {
+		e.renewing.Store(false) // the next to ask tries again
+		return
 	}
+	l.metrics.prefetches.Inc()
 }
 
 // found is how a lookup ended.
@@ -100,7 +102,7 @@ func (l *lookups) lookup(ctx context.Context, key lookupKey, fly fly) found {
 	old := l.cache.get([]byte(packed))
 	if old == nil || old.err != nil || l.stale == 0 || old.age(l.now()) >= old.lifetime+l.stale {
 		e, err := fly(ctx, packed)
-		if errors.Is(err, errBusy) {
+		if errors.Is(err, errBusy) || errors.Is(err, upstream.ErrBusy) {
 			l.metrics.shed(shedLookups, 1)
 		}
 		return found{entry: e, err: err}

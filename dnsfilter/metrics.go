@@ -95,10 +95,10 @@ func newMetrics(r prometheus.Registerer, c *cache, upstreams []string) (*metrics
 		}, []string{"upstream"}),
 		sheds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_dns_shed_total",
-			Help: "Packets and connections dropped without an answer, and lookups not begun, by reason.",
+			Help: "Packets and connections that got no answer, or only one that says why, by reason.",
 		}, []string{"reason"}),
 		panics:         counter("sallyport_dns_panics_total", "Queries and lookups that ended in a recovered panic. Anything but 0 is a bug: please report it."),
-		cacheHits:      counter("sallyport_dns_cache_hits_total", "Lookups answered from the cache, stale answers included."),
+		cacheHits:      counter("sallyport_dns_cache_hits_total", "Lookups answered from the cache without waiting, by remembered failures too."),
 		cacheMisses:    counter("sallyport_dns_cache_misses_total", "Lookups not answered from the cache."),
 		cacheEvictions: counter("sallyport_dns_cache_evictions_total", "Answers that left the cache to make room."),
 		staleAnswers:   counter("sallyport_dns_stale_answers_total", "Answers given past their time because no upstream gave a new one."),

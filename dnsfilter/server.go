@@ -72,6 +72,7 @@ func New(c Config, d Dependencies) (*Server, error) {
 		metrics: l.metrics,
 		ttls:    ttlBounds{min: c.MinTTL, max: c.MaxTTL, maxNegative: c.MaxNegativeTTL},
 		stale:   c.ServeStale,
+		total:   c.QueryTimeout,
 		now:     d.clock(),
 	}
 	s.source.local.Store(local)

@@ -3,9 +3,11 @@ package dnsfilter
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -59,6 +61,31 @@ func TestServiceRecordsAreJudgedWithAddresses(t *testing.T) {
 		if d := o.lastDecision(); d.Verdict.Fact.String() != "3.7.35.1" {
 			t.Errorf("refused for %v", d.Verdict.Fact)
 		}
+	}
+}
+
+// An HTTPS answer is there in time though the addresses are not: it is given,
+// and not kept, for it was judged by half of what there is.
+func TestServiceRecordsWithoutAddresses(t *testing.T) {
+	zone := zoneScript(t, serviceRecord)
+	up := newUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		if q.Question[0].Qtype != dns.TypeHTTPS {
+			return nil
+		}
+		return zone(q, tcp)
+	})
+	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.QueryTimeout = 600 * time.Millisecond }, up)
+	began := time.Now()
+	if reply := o.ask(query("svc.example", dns.TypeHTTPS)); len(reply.Answer) != 1 || reply.Answer[0].Header().Ttl != 60 {
+		t.Errorf("reply %v", reply)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	wire, _ := dnswire.WireName("svc.example")
+	e := o.lookups.cache.get([]byte(lookupKey{name: wire, qtype: dns.TypeHTTPS}.packed()))
+	if e == nil || e.lifetime > failureTTL {
+		t.Errorf("kept for longer than a moment: %+v", e)
 	}
 }
 

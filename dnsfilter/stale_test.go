@@ -148,7 +148,13 @@ func TestSweepForgetsWhatIsTooOld(t *testing.T) {
 	if gone := c.sweep(now.Add(30*time.Minute), 10*time.Minute); gone != 1 || c.get([]byte(keyOf(2))) == nil {
 		t.Errorf("%d gone", gone)
 	}
+	c.put(keyOf(3), failure(errBusy, now))
+	if gone := c.sweep(now.Add(2*time.Second), time.Hour); gone != 1 {
+		t.Error("a failure is kept as long as an answer")
+	}
+	before := c.epoch.Load()
 	c.clear()
+	c.putSince(before, keyOf(4), cached(100, now, time.Minute))
 	if entries, bytes := c.size(); entries != 0 || bytes != 0 {
 		t.Errorf("%d entries, %d bytes after clear", entries, bytes)
 	}

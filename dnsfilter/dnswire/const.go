@@ -15,37 +15,36 @@ const (
 	MaskRcode  = 0xF
 )
 
-// Response codes (RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8), and RcodeDrop,
-// which is ours: no reply at all.
+// Response codes (RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8), RcodeDrop,
+// and RcodeCookieQuery, which are ours: no reply at all, and one with a cookie.
 const (
-	RcodeDrop      = -1
-	RcodeNoError   = 0
-	RcodeFormErr   = 1
-	RcodeServFail  = 2
-	RcodeNXDomain  = 3
-	RcodeNotImp    = 4
-	RcodeRefused   = 5
-	RcodeBadVers   = 16
-	RcodeBadCookie = 23
+	RcodeCookieQuery = -2
+	RcodeDrop        = -1
+	RcodeNoError     = 0
+	RcodeFormErr     = 1
+	RcodeServFail    = 2
+	RcodeNXDomain    = 3
+	RcodeNotImp      = 4
+	RcodeRefused     = 5
+	RcodeBadVers     = 16
+	RcodeBadCookie   = 23
 )
 
 // Types and classes that are treated apart.
 const (
-	TypeA      uint16 = 1
-	TypeNS     uint16 = 2
-	TypeCNAME  uint16 = 5
-	TypeSOA    uint16 = 6
-	TypePTR    uint16 = 12
-	TypeHINFO  uint16 = 13
-	TypeTXT    uint16 = 16
-	TypeAAAA   uint16 = 28
-	TypeOPT    uint16 = 41
-	TypeRRSIG  uint16 = 46
-	TypeSVCB   uint16 = 64
-	TypeHTTPS  uint16 = 65
-	TypeANY    uint16 = 255
-	ClassIN    uint16 = 1
-	ClassCHAOS uint16 = 3
+	TypeA     uint16 = 1
+	TypeNS    uint16 = 2
+	TypeCNAME uint16 = 5
+	TypeSOA   uint16 = 6
+	TypePTR   uint16 = 12
+	TypeHINFO uint16 = 13
+	TypeAAAA  uint16 = 28
+	TypeOPT   uint16 = 41
+	TypeRRSIG uint16 = 46
+	TypeSVCB  uint16 = 64
+	TypeHTTPS uint16 = 65
+	TypeANY   uint16 = 255
+	ClassIN   uint16 = 1
 )
 
 // EDNS options (RFC 6891 §9 and the IANA registry).
@@ -62,11 +61,9 @@ const (
 	EDEOther                uint16 = 0
 	EDEStale                uint16 = 3
 	EDEForged               uint16 = 4
-	EDECached               uint16 = 13
 	EDEBlocked              uint16 = 15
 	EDEProhibited           uint16 = 18
 	EDEStaleNXDomain        uint16 = 19
-	EDENotSupported         uint16 = 21
 	EDENoReachableAuthority uint16 = 22
 	EDENetworkError         uint16 = 23
 )

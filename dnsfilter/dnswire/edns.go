@@ -84,6 +84,8 @@ func (e *EDNS) readSubnet(data []byte) bool {
 	}
 	var addr netip.Addr
 	switch family := binary.BigEndian.Uint16(data); {
+	case family == 0 && bits == 0:
+		return true // no address at all: as if it were not there
 	case family == 1 && bits <= 32:
 		var four [4]byte
 		copy(four[:], address)

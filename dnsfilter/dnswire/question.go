@@ -22,8 +22,8 @@ type Question struct {
 func (q *Question) Name() []byte { return q.lower[:q.length] }
 
 // Read reads a query and says how to answer one that is not a question a
-// resolver takes: RcodeNoError to go on, RcodeDrop to say nothing, or the error
-// to reply with. Whatever could be read is in q either way.
+// resolver takes: RcodeNoError to go on, RcodeDrop to say nothing,
+// RcodeCookieQuery where only a cookie is asked for, or the error to reply with. Whatever could be read is in q either way.
 func (q *Question) Read(packet []byte) (rcode int) {
 	q.ID, q.Flags, q.Section, q.Type, q.Class, q.EDNS, q.length = 0, 0, nil, 0, 0, EDNS{}, 0
 	if len(packet) < HeaderBytes {
@@ -37,7 +37,11 @@ func (q *Question) Read(packet []byte) (rcode int) {
 	if q.Flags&MaskOpcode != 0 {
 		return RcodeNotImp
 	}
-	if binary.BigEndian.Uint16(packet[4:]) != 1 {
+	switch binary.BigEndian.Uint16(packet[4:]) {
+	case 1:
+	case 0:
+		return q.readCookieQuery(packet)
+	default:
 		return RcodeFormErr // RFC 9619
 	}
 	off, ok := q.readName(packet)
@@ -61,6 +65,22 @@ func (q *Question) Read(packet []byte) (rcode int) {
 		return RcodeBadVers
 	}
 	return RcodeNoError
+}
+
+// readCookieQuery reads a query without a question, by which a client may ask
+// for a server cookie (RFC 7873 §5.4).
+func (q *Question) readCookieQuery(packet []byte) (rcode int) {
+	if packet[6]|packet[7]|packet[8]|packet[9] != 0 || !q.readAdditional(packet, HeaderBytes) {
+		return RcodeFormErr
+	}
+	switch {
+	case q.EDNS.Version != 0:
+		return RcodeBadVers
+	case !q.EDNS.HasCookie:
+		return RcodeFormErr
+	default:
+		return RcodeCookieQuery
+	}
 }
 
 // readName reads the name behind the header, in lower case, and returns the

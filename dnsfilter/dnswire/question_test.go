@@ -35,6 +35,13 @@ func withOption(code uint16, data ...byte) []byte {
 	})
 }
 
+// cookieQuery is a query without a question, for a cookie (RFC 7873 §5.4).
+func cookieQuery(client []byte) []byte {
+	b := withOption(OptionCookie, client...)
+	b[5] = 0
+	return append(b[:HeaderBytes:HeaderBytes], b[questionEnd:]...)
+}
+
 func setting(at int, values ...byte) func([]byte) []byte {
 	return func(b []byte) []byte { copy(b[at:], values); return b }
 }
@@ -96,7 +103,9 @@ func samples() map[string]struct {
 		"server cookie too short": {withOption(OptionCookie, append(eight, 1, 2, 3, 4, 5, 6, 7)...), RcodeFormErr},
 		"cookie too long":         {withOption(OptionCookie, make([]byte, 41)...), RcodeFormErr},
 		"subnet":                  {withOption(OptionSubnet, 0, 1, 24, 0, 192, 0, 2), RcodeNoError},
-		"subnet of nothing":       {withOption(OptionSubnet, 0, 0, 0, 0), RcodeFormErr},
+		"subnet of nothing":       {withOption(OptionSubnet, 0, 0, 0, 0), RcodeNoError},
+		"a cookie alone":          {cookieQuery(eight), RcodeCookieQuery},
+		"a broken cookie alone":   {cookieQuery(eight[:3]), RcodeFormErr},
 		"subnet with a scope":     {withOption(OptionSubnet, 0, 1, 24, 24, 192, 0, 2), RcodeFormErr},
 		"subnet too long":         {withOption(OptionSubnet, 0, 1, 33, 0, 192, 0, 2, 1, 0), RcodeFormErr},
 		"subnet with host bits":   {withOption(OptionSubnet, 0, 1, 20, 0, 192, 0, 0xFF), RcodeFormErr},

@@ -6,7 +6,6 @@
 //	secrets, err := cookie.ReadSecrets("cookie.secret")
 //	jar := cookie.New(secrets...)
 //
-//	client, server, ok := cookie.Split(option) // not ok: FORMERR
 //	verdict := jar.Check(client, server, addr, now)
 //	if !verdict.Valid || verdict.Renew {
 //		option := jar.Make(client, addr, now) // client and server cookie, 24 bytes

@@ -16,12 +16,6 @@ const (
 	Size       = ClientSize + ServerSize // the option's data as Make builds it
 )
 
-// Bounds of a server cookie that some other server made (RFC 7873 §4.2).
-const (
-	minForeign = 8
-	maxForeign = 32
-)
-
 // Ages of a server cookie (RFC 9018 §4.3), in seconds.
 const (
 	oldest     = 60 * 60 // older ones are refused
@@ -63,21 +57,6 @@ func New(secrets ...[16]byte) *Jar {
 		jar.keys[i] = key{binary.LittleEndian.Uint64(s[:8]), binary.LittleEndian.Uint64(s[8:])}
 	}
 	return jar
-}
-
-// Split reads the data of a COOKIE option. Server is empty where the client
-// has no server cookie yet, and shares option's memory. Not ok is an option
-// of an impossible length: the query is to be answered with FORMERR
-// (RFC 7873 §5.2.2).
-func Split(option []byte) (client [ClientSize]byte, server []byte, ok bool) {
-	if len(option) < ClientSize {
-		return client, nil, false
-	}
-	server = option[ClientSize:]
-	if len(server) != 0 && (len(server) < minForeign || len(server) > maxForeign) {
-		return client, nil, false
-	}
-	return [ClientSize]byte(option), server, true
 }
 
 // Check tells what a server cookie is worth that came with this client cookie

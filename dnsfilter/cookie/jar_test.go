@@ -163,22 +163,6 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
-	option := make([]byte, 48)
-	for i := range option {
-		option[i] = byte(i)
-	}
-	for n := range len(option) {
-		client, server, ok := Split(option[:n])
-		if want := n == 8 || n >= 16 && n <= 40; ok != want {
-			t.Errorf("%d bytes: ok is %v", n, ok)
-		}
-		if ok && (client != [8]byte(option) || len(server) != n-8 || n > 8 && server[0] != 8) {
-			t.Errorf("%d bytes: client %x, server %x", n, client, server)
-		}
-	}
-}
-
 // FuzzCheck holds Check to a slower reading of RFC 9018 §4.
 func FuzzCheck(f *testing.F) {
 	jar := New([16]byte{1, 2, 3})

@@ -78,9 +78,6 @@ func (m *member) begin() bool {
 	}
 }
 
-// more marks another query, of a member that has one under way.
-func (m *member) more() { m.underWay.Add(1) }
-
 // end marks a query as done with at now, by the crowd's clock.
 func (m *member) end(now int64) {
 	m.seen.Store(now)

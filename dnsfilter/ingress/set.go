@@ -2,8 +2,6 @@ package ingress
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -169,21 +167,6 @@ func (s *Set) NotAfter(t Transport) (expiry time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	return s.certificates[t].NotAfter(), true
-}
-
-// ReloadCertificates reads every certificate file now, changed or not. Files
-// that are no good change nothing; the error names them all.
-func (s *Set) ReloadCertificates() error {
-	var problems []error
-	for t, c := range s.certificates {
-		if c == nil {
-			continue
-		}
-		if err := c.Reload(); err != nil {
-			problems = append(problems, fmt.Errorf("reload certificate of dns %s: %w", Transport(t), err))
-		}
-	}
-	return errors.Join(problems...)
 }
 
 // withPort is address with another port.

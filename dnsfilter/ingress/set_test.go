@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -275,28 +274,6 @@ func TestOpenBindsAllOrNothing(t *testing.T) {
 			}
 			again.Close()
 		})
-	}
-}
-
-func TestSetReloadCertificates(t *testing.T) {
-	var files Endpoint
-	s := openSet(t, func(c *Config, _ *Dependencies) { files = c.TLS })
-	before, _ := s.NotAfter(TLS)
-	s.root.renew(t, CertificateFiles{Certificate: files.Certificate, Key: files.Key}, before.Add(time.Hour))
-	if err := s.ReloadCertificates(); err != nil {
-		t.Fatal(err)
-	}
-	for _, transport := range []Transport{TLS, HTTPS, QUIC} {
-		if after, _ := s.NotAfter(transport); !after.After(before) {
-			t.Errorf("%s still has the certificate of before", transport)
-		}
-	}
-	if err := os.Remove(files.Key); err != nil {
-		t.Fatal(err)
-	}
-	err := s.ReloadCertificates()
-	if err == nil || strings.Count(err.Error(), "reload certificate of dns") != 3 {
-		t.Errorf("error %v", err)
 	}
 }
 

@@ -130,7 +130,7 @@ func servable(rr dns.RR) error {
 	}
 	switch h.Rrtype {
 	case dns.TypeDNAME:
-		return errors.New("DNAME is not served here: write a CNAME for each name, or one for a wildcard such as *.old.example.")
+		return errors.New("DNAME is not served here: write a CNAME for each name, or one for a wildcard (*.old.example.)")
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeNSEC3PARAM:
 		return fmt.Errorf("%s belongs to signed zones, and records here are not signed: serve the zone from a name server and name it in dns.forward", dns.Type(h.Rrtype))
 	case dns.TypeSOA:

@@ -53,9 +53,6 @@ func (f *Inflight) Begin(addr netip.Addr) bool {
 // End gives back what Begin took.
 func (f *Inflight) End(addr netip.Addr) { f.leave(f.counters(addr)) }
 
-// Taken is how many places are taken now.
-func (f *Inflight) Taken() int { return int(f.taken.Load()) }
-
 func (f *Inflight) leave(first, second *atomic.Int32) {
 	first.Add(-1)
 	second.Add(-1)

@@ -27,8 +27,8 @@ func TestFlooderLeavesHalf(t *testing.T) {
 			t.Errorf("client %d took %d places, want its share", i, got)
 		}
 	}
-	if f.Taken() != 1000 {
-		t.Errorf("%d places are taken, want all", f.Taken())
+	if f.taken.Load() != 1000 {
+		t.Errorf("%d places are taken, want all", f.taken.Load())
 	}
 	if f.Begin(addr("198.51.100.1")) {
 		t.Error("a place more than there are")
@@ -106,8 +106,8 @@ func TestPlacesComeBack(t *testing.T) {
 	if most.Load() > places || refused.Load() == 0 {
 		t.Errorf("at most %d of %d places held, %d times refused", most.Load(), places, refused.Load())
 	}
-	if f.Taken() != 0 {
-		t.Errorf("%d places are taken though all ended", f.Taken())
+	if f.taken.Load() != 0 {
+		t.Errorf("%d places are taken though all ended", f.taken.Load())
 	}
 	for _, row := range f.rows {
 		for i := range row {

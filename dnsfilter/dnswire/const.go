@@ -6,7 +6,6 @@ const (
 
 	FlagQR     = 1 << 15
 	MaskOpcode = 0xF << 11
-	FlagAA     = 1 << 10
 	FlagTC     = 1 << 9
 	FlagRD     = 1 << 8
 	FlagRA     = 1 << 7

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // pipelined is how many queries of one connection are under way at a time. The
@@ -37,6 +38,7 @@ type conversation struct {
 	prefix  [lengthBytes]byte
 
 	query    Query         // the one being tried
+	arrived  time.Time     // of what was read last; zero until a query needs it
 	places   chan struct{} // of queries under way; made with the first of them
 	underWay sync.WaitGroup
 }
@@ -141,6 +143,10 @@ func (c *conversation) keep(start int, frame []byte) {
 // delegate has a query answered by a goroutine, once there is a place for it
 // among the connection's and one among everybody's.
 func (c *conversation) delegate(ctx context.Context) bool {
+	if c.arrived.IsZero() {
+		c.arrived = time.Now()
+	}
+	c.query.Arrived = c.arrived
 	if c.places == nil {
 		c.places = make(chan struct{}, pipelined)
 	}
@@ -201,6 +207,7 @@ func (c *conversation) begin() error {
 // it has, and gives the next query its time.
 func (c *conversation) waiting() {
 	c.rest()
+	c.arrived = time.Time{}
 	if !c.armed {
 		c.armed = true
 		c.streams.arm(c.outbox.conn)

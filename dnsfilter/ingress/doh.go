@@ -91,7 +91,7 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, status)
 		return
 	}
-	x.query = Query{Wire: x.wire, Client: visitor.client(), Transport: HTTPS, Peer: peer}
+	x.query = Query{Wire: x.wire, Client: visitor.client(), Transport: HTTPS, Peer: peer, Arrived: time.Now()}
 	if !h.answerNow(w, x) {
 		h.answer(w, r, x)
 	}

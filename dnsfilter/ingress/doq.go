@@ -129,7 +129,9 @@ func (v *doqVisit) answer(reading context.Context, stream *quic.Stream) {
 		v.refuse(stream, err)
 		return
 	}
-	x.query = Query{Wire: x.wire, Client: peerAddress(v.conn.RemoteAddr()), Transport: QUIC, Peer: v.peer}
+	x.query = Query{
+		Wire: x.wire, Client: peerAddress(v.conn.RemoteAddr()), Transport: QUIC, Peer: v.peer, Arrived: time.Now(),
+	}
 	reply, code := v.reply(stream.Context(), x)
 	frame, ok := framed(x.frame, reply)
 	if !ok {

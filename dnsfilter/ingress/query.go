@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // Transport is the protocol that a query came in by.
@@ -60,6 +61,11 @@ type Query struct {
 	Client    netip.AddrPort // who asks; behind a trusted proxy, whom it names (PROXY protocol)
 	Transport Transport
 	Peer      *Peer // nil where nothing was proven
+
+	// Arrived is when the query was read, for Door.Respond alone: a Desk has
+	// the time from Begin, and its queries do not wait. Those that came
+	// together share one look at the clock.
+	Arrived time.Time
 }
 
 // Door is what answers queries: the seam between sockets and DNS. An ingress

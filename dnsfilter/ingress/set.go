@@ -156,10 +156,6 @@ func (s *Set) Unsent() uint64 {
 	return n
 }
 
-// Idle is how long a connection may say nothing, which is what clients that
-// ask for it are told (RFC 7828).
-func (s *Set) Idle() time.Duration { return s.shared.idle }
-
 // NotAfter is when the certificate of a transport expires; false where it has
 // none.
 func (s *Set) NotAfter(t Transport) (expiry time.Time, ok bool) {

@@ -84,6 +84,15 @@ func TestSetEveryTransport(t *testing.T) {
 	if udp, tcp := s.address(t, "dns udp"), s.address(t, "dns tcp"); udp != tcp {
 		t.Errorf("UDP on %s, TCP on %s", udp, tcp)
 	}
+	begun := time.Now()
+	arrived := func(transport Transport, name string) {
+		t.Helper()
+		q := s.door.last(t)
+		if q.Transport != transport || name == "later.example." && q.Arrived.Before(begun) {
+			t.Errorf("%s, %s: the door saw it by %s, arrived %v", transport, name, q.Transport, q.Arrived)
+		}
+	}
+	transports := map[string]Transport{"udp": UDP, "tcp": TCP, "tcp-tls": TLS}
 	for _, name := range []string{"now.example.", "later.example."} {
 		for network, address := range map[string]string{"udp": "dns udp", "tcp": "dns tcp", "tcp-tls": "dns tls"} {
 			client := dns.Client{Net: network, TLSConfig: s.tls("dot")}
@@ -92,17 +101,17 @@ func TestSetEveryTransport(t *testing.T) {
 			if err != nil || reply.Id != query.Id || !reply.Response {
 				t.Errorf("%s, %s: %v, %v", network, name, reply, err)
 			}
+			arrived(transports[network], name)
 		}
 		if _, reply := s.get(t, s.webClient(true, nil), packQuestion(t, 0, name)); len(reply) == 0 {
 			t.Errorf("https, %s: no reply", name)
 		}
+		arrived(HTTPS, name)
 		conn := s.dialDoQ(t, nil)
 		if reply, err := askDoQ(t, conn, framesOf(packQuestion(t, 0, name))); err != nil || len(reply) == 0 {
 			t.Errorf("quic, %s: %v", name, err)
 		}
-	}
-	if s.Idle() != time.Minute {
-		t.Errorf("idle %v", s.Idle())
+		arrived(QUIC, name)
 	}
 	for transport := range TransportCount {
 		_, has := s.NotAfter(transport)

@@ -3,6 +3,7 @@ package ingress
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -69,6 +70,7 @@ func (s *plainSocket) try(shift *shift, desk Desk, peer netip.AddrPort, control 
 	defer desk.End()
 	reply, done := desk.Try(&s.query, s.answer[:0])
 	if !done {
+		s.query.Arrived = time.Now()
 		s.tasks[0] = s.listener.config.Workers.newTask(shift, s, &s.query, peer, control)
 		s.listener.hand(s.tasks[:])
 		return

@@ -31,8 +31,9 @@ type batchSocket struct {
 	raw      syscall.RawConn
 	drops    *kernelDrops
 	batch    *batch
-	query    Query   // the one in hand; a variable would be allocated for each
-	tasks    []*task // of this batch, for the workers
+	query    Query     // the one in hand; a variable would be allocated for each
+	tasks    []*task   // of this batch, for the workers
+	arrived  time.Time // of this batch, once there are tasks
 
 	// What the callbacks have done; see newBatchSocket.
 	received int
@@ -139,6 +140,10 @@ func (s *batchSocket) try(i int, shift *shift, desk Desk) {
 	s.query = Query{Wire: wire, Client: client, Transport: UDP}
 	reply, done := desk.Try(&s.query, s.batch.replySlot())
 	if !done {
+		if len(s.tasks) == 0 {
+			s.arrived = time.Now() // answering those before it took microseconds
+		}
+		s.query.Arrived = s.arrived
 		s.tasks = append(s.tasks, s.listener.config.Workers.newTask(shift, s, &s.query, peer, control))
 		return
 	}

@@ -74,12 +74,16 @@ func (d *desk) serve(ctx context.Context, q *ingress.Query, dst []byte) (reply [
 		return nil, true // Try has answered it
 	}
 	d.introduce(q)
-	if !d.handler.inflight.Begin(d.client) {
-		d.handler.metrics.shed(shedClientLookups, 1)
-		if !q.Transport.Stream() {
-			return nil, true // one that asks for more than its share asks again
+	if refusal := d.handler.inflight.Begin(d.client); refusal != ratelimit.None {
+		reason, text := shedLookups, "too many queries are under way"
+		if refusal == ratelimit.OwnShare {
+			reason, text = shedClientLookups, "too many of your queries are under way"
 		}
-		return d.complain(q, dst, dnswire.RcodeServFail, dnswire.Extended(dnswire.EDEOther, "too many of your queries are under way")), true
+		d.handler.metrics.shed(reason, 1)
+		if !q.Transport.Stream() {
+			return nil, true // it asks again, and by then there may be a place
+		}
+		return d.complain(q, dst, dnswire.RcodeServFail, dnswire.Extended(dnswire.EDEOther, text)), true
 	}
 	defer d.handler.inflight.End(d.client)
 	return d.answer(ctx, q, dst)

@@ -18,8 +18,8 @@
 // places become scarce:
 //
 //	places := ratelimit.NewInflight(2048, 64)
-//	if !places.Begin(addr) {
-//		// shed
+//	if refusal := places.Begin(addr); refusal != ratelimit.None {
+//		// shed, because of this client or because of all
 //	}
 //	defer places.End(addr)
 //

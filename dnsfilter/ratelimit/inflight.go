@@ -5,6 +5,28 @@ import (
 	"sync/atomic"
 )
 
+// Refusal is why a client gets no place.
+type Refusal uint8
+
+// The refusals.
+const (
+	None     Refusal = iota // he has got one
+	OwnShare                // places are scarce, and he has his share of them
+	NoPlace                 // all are taken, and not by him alone
+)
+
+// String is the refusal in plain words.
+func (r Refusal) String() string {
+	switch r {
+	case None:
+		return "none"
+	case OwnShare:
+		return "own share"
+	default:
+		return "no place"
+	}
+}
+
 // Inflight shares out places for work that takes long. While half of them are
 // free anybody may have as many as he likes; after that nobody gets one who
 // has his share, so that a client who asks for random names holds
@@ -37,17 +59,22 @@ func NewInflight(places, share int) *Inflight {
 	}
 }
 
-// Begin takes a place for addr. False means that there is none for him now:
-// nothing was taken, and End must not be called.
-func (f *Inflight) Begin(addr netip.Addr) bool {
+// Begin takes a place for addr, unless there is a Refusal: then nothing was
+// taken, and End must not be called.
+func (f *Inflight) Begin(addr netip.Addr) Refusal {
 	first, second := f.counters(addr)
 	taken := f.taken.Add(1)
 	has := int64(min(first.Add(1), second.Add(1)))
-	if taken > f.places || has > f.share && taken > f.places/2 {
+	switch {
+	case has > f.share && taken > f.places/2:
 		f.leave(first, second)
-		return false
+		return OwnShare
+	case taken > f.places:
+		f.leave(first, second)
+		return NoPlace
+	default:
+		return None
 	}
-	return true
 }
 
 // End gives back what Begin took.

@@ -9,7 +9,7 @@ import (
 
 // begin takes places until it is refused.
 func begin(f *Inflight, a netip.Addr) (got int) {
-	for f.Begin(a) {
+	for f.Begin(a) == None {
 		got++
 	}
 	return got
@@ -30,15 +30,18 @@ func TestFlooderLeavesHalf(t *testing.T) {
 	if f.taken.Load() != 1000 {
 		t.Errorf("%d places are taken, want all", f.taken.Load())
 	}
-	if f.Begin(addr("198.51.100.1")) {
-		t.Error("a place more than there are")
+	if r := f.Begin(addr("198.51.100.1")); r != NoPlace {
+		t.Errorf("when all places are taken: %v", r)
+	}
+	if r := f.Begin(flooder); r != OwnShare {
+		t.Errorf("the flooder, when all places are taken: %v", r)
 	}
 	// What a flooder gives back goes to others.
 	f.End(flooder)
-	if f.Begin(flooder) {
-		t.Error("the flooder takes back what it gave")
+	if r := f.Begin(flooder); r != OwnShare {
+		t.Errorf("the flooder, who gave one back: %v", r)
 	}
-	if !f.Begin(addr("198.51.100.1")) {
+	if f.Begin(addr("198.51.100.1")) != None {
 		t.Error("a place that was given back is lost")
 	}
 }
@@ -61,7 +64,7 @@ func TestOneNetworkIsOneClient(t *testing.T) {
 	for i := range 100 {
 		a := addr6(1).As16()
 		a[15] = byte(i)
-		if f.Begin(netip.AddrFrom16(a)) {
+		if f.Begin(netip.AddrFrom16(a)) == None {
 			got++
 		}
 	}
@@ -82,7 +85,7 @@ func TestPlacesComeBack(t *testing.T) {
 			mine := make([]netip.Addr, 0, 32)
 			for i := range 20_000 {
 				a := netip.AddrFrom4([4]byte{192, 0, 2, byte(i % (worker + 2))})
-				if len(mine) < cap(mine) && f.Begin(a) {
+				if len(mine) < cap(mine) && f.Begin(a) == None {
 					mine = append(mine, a)
 					now := held.Add(1)
 					for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
@@ -121,7 +124,7 @@ func TestPlacesComeBack(t *testing.T) {
 func TestInflightNoAllocation(t *testing.T) {
 	f, a := NewInflight(16, 1), addr("2001:db8::1")
 	if n := testing.AllocsPerRun(1000, func() {
-		if !f.Begin(a) {
+		if f.Begin(a) != None {
 			t.Fatal("no place")
 		}
 		f.End(a)
@@ -134,7 +137,7 @@ func BenchmarkInflight(b *testing.B) {
 	f, a := NewInflight(2048, 64), addr("192.0.2.1")
 	b.ReportAllocs()
 	for b.Loop() {
-		if f.Begin(a) {
+		if f.Begin(a) == None {
 			f.End(a)
 		}
 	}

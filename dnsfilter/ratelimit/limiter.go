@@ -1,9 +1,6 @@
 package ratelimit
 
-import (
-	"net/netip"
-	"sync/atomic"
-)
+import "net/netip"
 
 // Decision is what becomes of a query.
 type Decision uint8
@@ -60,7 +57,6 @@ type Limiter struct {
 	keys   keys
 	exempt ranges
 	levels [levelCount]table
-	shared atomic.Uint64
 }
 
 // New makes a Limiter, or nil where c sets no rate. What is out of bounds in c
@@ -101,19 +97,8 @@ func (l *Limiter) Allow(addr netip.Addr, now int64) Decision {
 	if d, known := l.levels[client].take(l.keys.of(addr, client), now); known {
 		return d
 	}
-	l.shared.Add(1)
 	if d, known := l.levels[neighbourhood].take(l.keys.of(addr, neighbourhood), now); known {
 		return d
 	}
 	return l.levels[region].takeAny(l.keys.of(addr, region), now)
-}
-
-// Shared is how many queries so far were counted against a bucket that their
-// client shares with its neighbours, for want of a place: more than a few say
-// that MaxClients is too small, or that somebody makes addresses up.
-func (l *Limiter) Shared() uint64 {
-	if l == nil {
-		return 0
-	}
-	return l.shared.Load()
 }

@@ -6,12 +6,9 @@
 //	secrets, err := cookie.ReadSecrets("cookie.secret")
 //	jar := cookie.New(secrets...)
 //
-//	verdict := jar.Check(client, server, addr, now)
-//	if !verdict.Valid || verdict.Renew {
-//		option := jar.Make(client, addr, now) // client and server cookie, 24 bytes
-//	}
+//	proven := jar.Check(client, server, addr, now).Valid
+//	option := jar.Make(client, addr, now) // client and server cookie, 24 bytes
 //
-// A valid cookie that need not be renewed is sent back as it came. The package
-// knows nothing of messages: its caller finds the option in the query (code 10,
+// A reply has a new cookie, whatever the query had. The package knows nothing of messages: its caller finds the option in the query (code 10,
 // RFC 7873 §4), and decides what a client without a valid cookie gets.
 package cookie

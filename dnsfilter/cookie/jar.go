@@ -18,9 +18,8 @@ const (
 
 // Ages of a server cookie (RFC 9018 §4.3), in seconds.
 const (
-	oldest     = 60 * 60 // older ones are refused
-	youngest   = -5 * 60 // clocks of servers that share a secret differ by this much at most
-	renewAfter = 30 * 60 // older ones are taken, and replaced
+	oldest   = 60 * 60 // older ones are refused
+	youngest = -5 * 60 // clocks of servers that share a secret differ by this much at most
 )
 
 // version is the only version of server cookies that there is (RFC 9018 §4.1).
@@ -29,7 +28,6 @@ const version = 1
 // Verdict is what a server cookie is worth.
 type Verdict struct {
 	Valid bool // made by a holder of the secret, for this client and address, within the hour
-	Renew bool // valid, but time for a new one: half an hour old, or signed with a secret that is going
 }
 
 // Jar makes and checks server cookies. Use New. A Jar does not change and is
@@ -75,10 +73,10 @@ func (j *Jar) Check(client [ClientSize]byte, server []byte, addr netip.Addr, now
 	var in input
 	n := in.fill(client, server[:8], addr)
 	got := binary.LittleEndian.Uint64(server[8:])
-	for i, k := range j.keys {
+	for _, k := range j.keys {
 		// One comparison of two words takes the same time whichever bytes differ.
 		if siphash.Hash(k.k0, k.k1, in[:n]) == got {
-			return Verdict{Valid: true, Renew: age > renewAfter || i > 0}
+			return Verdict{Valid: true}
 		}
 	}
 	return Verdict{}

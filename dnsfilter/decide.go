@@ -43,17 +43,25 @@ func (d *desk) decide(ctx context.Context) (policy.Verdict, found, outcome) {
 			return first, f, outcomeBlocked
 		}
 	}
-	if len(f.entry.facts) == 0 || d.moot(f.entry, &first) {
-		d.request.Derived = f.entry.facts
+	d.request.Derived = f.entry.facts
+	if len(f.entry.facts) == 0 {
 		return first, f, outcome
 	}
-	d.request.Derived = f.entry.facts
+	facts := d.ready(f.entry, &first)
+	if facts != nil && !first.StripH3 && f.entry.stripped != nil {
+		judged, stripH3 := facts.Judged(&d.request.Subject, &first)
+		first.Judged, first.StripH3 = first.Judged || judged, stripH3
+	}
+	if facts != nil && facts.Moot(&d.request.Subject, &first) {
+		return first, f, outcome
+	}
 	second := h.decider.Decide(&d.request)
 	if second.Action.Refuses() {
 		return second, f, outcomeBlocked
 	}
 	// Both looks had to pass, so the answer holds no longer than either.
 	second.NextEdge = earlier(first.NextEdge, second.NextEdge)
+	second.Judged, second.StripH3 = first.Judged, first.StripH3
 	return second, f, outcome
 }
 
@@ -86,21 +94,22 @@ func (d *desk) read() {
 	}
 }
 
-// moot reports whether the answer's facts could not change the verdict on the
-// name. They are made ready for a policy by the first query under it, and for
-// all that follow this is a mask test.
-func (d *desk) moot(e *entry, v *policy.Verdict) bool {
-	if d.handler.prepare == nil {
-		return false
-	}
+// ready returns the answer's facts made ready for the policy that gave a
+// verdict; nil where it has just changed. The first query under a policy makes
+// them ready for all that follow.
+func (d *desk) ready(e *entry, v *policy.Verdict) *policy.Facts {
 	facts := e.prepared.Load()
-	if !facts.Ready(v) {
-		if facts = d.handler.prepare(e.facts); !facts.Ready(v) {
-			return false // the policy has changed just now
-		}
-		e.prepared.Store(facts)
+	if facts.Ready(v) {
+		return facts
 	}
-	return facts.Moot(&d.request.Subject, v)
+	if d.handler.prepare == nil {
+		return nil
+	}
+	if facts = d.handler.prepare(e.facts); !facts.Ready(v) {
+		return nil
+	}
+	e.prepared.Store(facts)
+	return facts
 }
 
 // earlier returns the earlier of two edges, where the zero time never comes.

@@ -54,6 +54,9 @@ func (h *handler) Respond(ctx context.Context, q *ingress.Query, dst []byte) (re
 	d := h.desks.Get().(*desk)
 	defer h.desks.Put(d)
 	d.Begin()
+	if !q.Arrived.IsZero() {
+		d.began = q.Arrived // it has waited for its turn
+	}
 	defer d.End()
 	reply, _ = d.serve(ctx, q, dst)
 	return reply

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
+	"github.com/sallyport/sallyport/dnsfilter/ingress"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -97,5 +98,35 @@ func TestParseStripMode(t *testing.T) {
 	}
 	if _, err := ParseStripMode("some"); err == nil {
 		t.Error("some is a mode")
+	}
+}
+
+// A name that leads to an app which some rule names is judged by that rule,
+// though it may let it pass today.
+func TestServiceRecordsOfAliasesAreStripped(t *testing.T) {
+	e := engine(t, `
+version: 1
+apps: {zoom: {name: Zoom, category: conferencing, domains: [zoom.us]}}
+rules:
+  - {name: later, what: {apps: [zoom]}, action: block, when: {from: 2199-01-01}}
+default: allow
+`)
+	up := newZone(t, "vanity.example. 60 IN CNAME svc.zoom.us.", "svc.zoom.us. 60 IN HTTPS 1 . alpn=h2 ech=AEX+DQBBpQAgACDd", "svc.zoom.us. 60 IN A 192.0.2.1", serviceRecord)
+	o := newDoor(t, e, nil, up)
+	o.handler.prepare = e.Prepare
+	for name, ech := range map[string]bool{"vanity.example": false, "svc.example": true} {
+		wire, err := query(name, dns.TypeHTTPS).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pass := range []string{"miss", "hit"} {
+			var m dns.Msg
+			if err := m.Unpack(respond(o.handler, wire, ingress.TCP)); err != nil || len(m.Answer) == 0 {
+				t.Fatalf("%s, %s: %v, %v", name, pass, err, &m)
+			}
+			if got := strings.Contains(m.Answer[len(m.Answer)-1].String(), "ech="); got != ech {
+				t.Errorf("%s, %s: %v", name, pass, m.Answer)
+			}
+		}
 	}
 }

@@ -22,8 +22,9 @@ import (
 // maxListBytes bounds one list file: twenty million names of ordinary length.
 const maxListBytes = 512 << 20
 
-// shrinkFactor is by how much a list may shrink from one reading to the next.
-// A download that broke off, or an error page in its place, must not lift what
+// shrinkFactor is to what part of itself a list must not shrink from one
+// reading to the next: a list that has lost 90 % of its entries is refused. A
+// download that broke off, or an error page in its place, must not lift what
 // the list blocks.
 const shrinkFactor = 10
 
@@ -313,8 +314,9 @@ func (c *listCache) oneCopy(source policy.ListSource, key string, before *keptLi
 }
 
 // shrankTooFar reports whether a list has lost so much that it is more likely
-// broken than shorter.
-func shrankTooFar(before, after int) bool { return after < before/shrinkFactor }
+// broken than shorter. Of fewer than ten entries that is all of them: those who
+// keep such a list by hand take most of it out on purpose.
+func shrankTooFar(before, after int) bool { return before > 0 && after*shrinkFactor <= before }
 
 // listPath is where a list's file is: relative to the policy file that names it.
 func listPath(source policy.ListSource) string {

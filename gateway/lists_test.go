@@ -163,7 +163,7 @@ func TestListTrouble(t *testing.T) {
 		{"removed", func() error { return os.Remove(path) }, "there is no file"},
 		{"empty", func() error { return os.WriteFile(path, nil, 0o600) }, `list "threats": `},
 		{"an error page", func() error { return os.WriteFile(path, []byte("<html><body>502 Bad Gateway</body></html>\n"), 0o600) }, `list "threats": `},
-		{"broken off", func() error { return os.WriteFile(path, []byte(listOf("bad", 9)), 0o600) }, "shrank from 100 entries to 9"},
+		{"broken off", func() error { return os.WriteFile(path, []byte(listOf("bad", 10)), 0o600) }, "shrank from 100 entries to 10"},
 		{"a folder", func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, "not a regular file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -183,11 +183,51 @@ func TestListTrouble(t *testing.T) {
 			}
 		})
 	}
-	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte(listOf("bad", 10)), 0o600)); err != nil {
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte(listOf("bad", 11)), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if l := source.load(time.Now()); !l.OK() || len(l.Problems) > 0 || l.Lists[0].Entries != 10 {
-		t.Errorf("a tenth of a list is a list: %v", l.All())
+	if l := source.load(time.Now()); !l.OK() || len(l.Problems) > 0 || l.Lists[0].Entries != 11 {
+		t.Errorf("what has lost less than 90 %% is a list: %v", l.All())
+	}
+}
+
+func TestShrankTooFar(t *testing.T) {
+	for _, test := range []struct {
+		before, after int
+		want          bool
+	}{
+		{0, 0, false}, // nothing was there to be lifted
+		{1, 0, true}, {1, 1, false}, {1, 2, false},
+		{9, 0, true}, {9, 1, false},
+		{10, 1, true}, {10, 2, false},
+		{15, 1, true}, {15, 2, false},
+		{19, 1, true}, {20, 2, true}, {20, 3, false},
+		{100, 9, true}, {100, 10, true}, {100, 11, false}, {109, 10, true},
+		{20_000_000, 2_000_000, true}, {20_000_000, 2_000_001, false},
+		{2_000_000, 20_000_000, false},
+	} {
+		if got := shrankTooFar(test.before, test.after); got != test.want {
+			t.Errorf("from %d to %d: %v, want %v", test.before, test.after, got, test.want)
+		}
+	}
+}
+
+// TestTinyListShrinks reads the shortest list that can lose 90 %.
+func TestTinyListShrinks(t *testing.T) {
+	policyPath, path := layList(t, listOf("bad", 10))
+	source, err := newPolicySource(policyPath, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := source.load(time.Now()); !l.OK() {
+		t.Fatal(l.All())
+	}
+	for _, test := range []struct{ entries, want, problems int }{{1, 10, 1}, {2, 2, 0}, {1, 1, 0}} {
+		writeFile(t, path, listOf("bad", test.entries))
+		l := source.load(time.Now())
+		if !l.OK() || len(l.Problems) != test.problems || l.Lists[0].Entries != test.want {
+			t.Errorf("a file of %d: %d entries decide, want %d: %v", test.entries, l.Lists[0].Entries, test.want, l.All())
+		}
 	}
 }
 

@@ -61,7 +61,8 @@ func (b *bootstrap) lookUp(ctx context.Context, name string) ([]netip.Addr, erro
 	}
 	if h.flight == nil {
 		h.flight = make(chan struct{})
-		if !b.crew.start(func() { b.refresh(name, h) }) {
+		land := func(err error) { b.land(h, found{err: err}) }
+		if !b.crew.start(func() { b.refresh(name, h) }, land) {
 			close(h.flight)
 			h.flight, h.err = nil, ErrClosed
 			defer b.mu.Unlock()
@@ -94,12 +95,15 @@ func (b *bootstrap) refresh(name string, h *host) {
 	look := func(kind uint16, to chan<- found) func() {
 		return func() { to <- b.find(name, kind) }
 	}
-	if !b.crew.start(look(dnswire.TypeAAAA, v6)) {
+	if !b.crew.start(look(dnswire.TypeAAAA, v6), func(err error) { v6 <- found{err: err} }) {
 		v6 <- found{err: ErrClosed}
 	}
 	look(dnswire.TypeA, v4)()
-	all := (<-v4).and(<-v6)
+	b.land(h, (<-v4).and(<-v6))
+}
 
+// land takes note of what a look has found, and lets all go on who wait for it.
+func (b *bootstrap) land(h *host, all found) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {

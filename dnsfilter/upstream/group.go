@@ -142,5 +142,5 @@ func (g *group) lookAside(q Query, list []*resolver, well int) {
 func (g *group) askAside(r *resolver, q Query) {
 	g.crew.start(func() {
 		_, _ = r.ask(g.asides, q, time.Now().Add(r.watch.try)) // what counts is noted
-	})
+	}, func(error) {}) // nobody waits
 }

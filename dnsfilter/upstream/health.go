@@ -54,6 +54,13 @@ func (h *health) failed(now time.Time) (news bool) {
 	return news
 }
 
+// calledDown reports whether the last that was reported of it is that it is down.
+func (h *health) calledDown() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.down
+}
+
 // answered notes that somebody is there; it reports whether the resolver was
 // called down before.
 func (h *health) answered() (news bool) {

@@ -167,7 +167,8 @@ func age(m *dns.Msg, seconds string) {
 }
 
 // dial makes a connection and holds on to it, for cleanUp.
-func (t *resource) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (t *resource) dial(ctx context.Context, _, _ string) (_ net.Conn, err error) {
+	defer t.crew.alarm.catch(&err) // the goroutine is net/http's
 	if !t.crew.enter() {
 		return nil, ErrClosed
 	}

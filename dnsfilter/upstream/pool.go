@@ -52,11 +52,12 @@ func New(c Config, d Dependencies) (*Pool, error) {
 		byName: make(map[string]*resolver), zones: make(map[string]*group),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.crew.alarm = &alarm{log: p.deps.Log, now: p.deps.Now}
 	problems := []error{p.config.check()}
 	authorities, err := readAuthorities(p.config.CA)
 	problems = append(problems, err)
 
-	b := builder{pool: p, authorities: authorities, watch: &watch{try: p.config.Try, deps: p.deps, ctx: p.ctx}}
+	b := builder{pool: p, authorities: authorities, watch: &watch{try: p.config.Try, deps: p.deps, ctx: p.ctx, alarm: p.crew.alarm}}
 	if len(p.config.Bootstrap) > 0 {
 		servers, err := b.group(p.config.Bootstrap, Failover)
 		problems = append(problems, err, onlyPlain(servers))

@@ -150,7 +150,11 @@ func (t *sessionQUIC) join() (conn *connQUIC, used bool) {
 		return t.current, t.current.made()
 	}
 	fresh := &connQUIC{ready: make(chan struct{})}
-	if !t.crew.start(func() { t.connect(fresh) }) {
+	unmade := func(err error) {
+		fresh.err = err
+		t.settle(fresh)
+	}
+	if !t.crew.start(func() { t.connect(fresh) }, unmade) {
 		return nil, false
 	}
 	t.current = fresh
@@ -169,6 +173,12 @@ func (t *sessionQUIC) connect(c *connQUIC) {
 			MaxIncomingUniStreams:      -1,
 		})
 	})
+	t.settle(c)
+}
+
+// settle tells those who wait for a connection that it is there, or that it is
+// not to be had.
+func (t *sessionQUIC) settle(c *connQUIC) {
 	if c.err != nil {
 		t.forget(c)
 	}

@@ -23,9 +23,10 @@ func (g *group) race(ctx context.Context, q Query, first, second *resolver, dead
 			return
 		}
 		defer g.crew.leave()
-		answer, err := second.answer(ctx, q, deadline)
-		runnerUp <- outcome{answer, err}
-		if err == nil {
+		var o outcome
+		g.crew.guard(func() { o.answer, o.err = second.answer(ctx, q, deadline) }, func(err error) { o.err = err })
+		runnerUp <- o
+		if o.err == nil {
 			cancel() // first has lost
 		}
 	})

@@ -27,14 +27,16 @@ type resolver struct {
 	transport transport
 	trusted   bool // its AD may be believed
 	health    health
+	news      news
 	watch     *watch
 }
 
 // watch is what all resolvers of a Pool are judged with.
 type watch struct {
-	try  time.Duration
-	deps Dependencies
-	ctx  context.Context // ends with the Pool
+	try   time.Duration
+	deps  Dependencies
+	ctx   context.Context // ends with the Pool
+	alarm *alarm
 }
 
 // ask makes one try and takes note of how it went.
@@ -45,7 +47,7 @@ func (r *resolver) ask(ctx context.Context, q Query, deadline time.Time) (*dns.M
 		end = deadline
 	}
 	hurried := end.Sub(start) < r.watch.try/2 // others have used the time up
-	response, err := r.transport.exchange(ctx, q, end)
+	response, err := r.exchange(ctx, q, end)
 	took := time.Since(start)
 	if err == nil {
 		r.answered(resultOK, took)
@@ -66,20 +68,30 @@ func (r *resolver) ask(ctx context.Context, q Query, deadline time.Time) (*dns.M
 	return nil, failure
 }
 
+// exchange is the transport's, where a panic is an answer that cannot be read.
+func (r *resolver) exchange(ctx context.Context, q Query, deadline time.Time) (response *dns.Msg, err error) {
+	defer r.watch.alarm.catch(&err)
+	return r.transport.exchange(ctx, q, deadline)
+}
+
 func (r *resolver) answered(result string, took time.Duration) {
 	r.watch.deps.Observe(r.server.name, result, took)
 	r.health.took(took)
 	if r.health.answered() {
-		r.watch.deps.Log.Info("upstream resolver answers again", zap.String("upstream", r.server.name))
 		r.watch.deps.State(r.server.name, true)
+	}
+	if r.news.due(false, r.watch.deps.Now) {
+		r.watch.deps.Log.Info("upstream resolver answers again", zap.String("upstream", r.server.name))
 	}
 }
 
 func (r *resolver) failed(failure *Error, took time.Duration) {
 	r.watch.deps.Observe(r.server.name, failure.Kind.String(), took)
 	if r.health.failed(r.watch.deps.Now()) {
+		r.watch.deps.State(r.server.name, false)
+	}
+	if r.health.calledDown() && r.news.due(true, r.watch.deps.Now) {
 		r.watch.deps.Log.Warn("upstream resolver does not answer", zap.String("upstream", r.server.name),
 			zap.String("problem", failure.Text), zap.NamedError("cause", failure.cause))
-		r.watch.deps.State(r.server.name, false)
 	}
 }

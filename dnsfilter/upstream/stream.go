@@ -116,7 +116,7 @@ func (st *stream) run() {
 	if !st.established(conn) {
 		return
 	}
-	if !st.owner.crew.start(func() { st.read(conn) }) {
+	if !st.owner.crew.start(func() { st.read(conn) }, st.end) {
 		st.end(unreachable(ErrClosed))
 		return
 	}

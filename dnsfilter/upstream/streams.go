@@ -136,7 +136,7 @@ func (t *streams) leastBusy(fresh bool) *stream {
 // is closing.
 func (t *streams) openLocked() *stream {
 	st := &stream{owner: t, wake: make(chan struct{}, 1), dead: make(chan struct{}), idle: defaultIdle, lastUsed: time.Now()}
-	if !t.crew.start(st.run) {
+	if !t.crew.start(st.run, st.end) {
 		return nil
 	}
 	t.conns = append(t.conns, st)

@@ -180,17 +180,21 @@ func (t *datagrams) openLocked(targets []netip.AddrPort, deadline time.Time) (*s
 		return nil, fmt.Errorf("set the deadline of %s: %w", t.to.server.name, err)
 	}
 	begun := t.crew.start(func() {
+		defer t.forget(s)
 		s.read()
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.open, s)
-	})
+	}, s.end)
 	if !begun {
 		_ = conn.Close()
 		return nil, unreachable(ErrClosed)
 	}
 	t.open[s] = struct{}{}
 	return s, nil
+}
+
+func (t *datagrams) forget(s *socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, s)
 }
 
 func dialUDP(targets []netip.AddrPort) (conn *net.UDPConn, target netip.Addr, err error) {

@@ -14,7 +14,7 @@ type Decision struct {
 	ID        string // empty: audit gives it one
 	Time      time.Time
 	Door      Door
-	Transport string // udp, tcp, http, connect, websocket
+	Transport string // udp, tcp, tls, https, quic; http, connect, websocket
 	Client    netip.Addr
 	Subject   Subject
 	Host      Host

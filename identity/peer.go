@@ -35,7 +35,7 @@ func (r *Resolver) ByPeer(addr netip.Addr, peer Peer) policy.Subject {
 	if copy(key.devices[:], peer.Devices) < len(peer.Devices) {
 		return r.subjects.Subject(key.identity(peer.Devices)) // more than are worth a place
 	}
-	if known, ok := r.peers.find(&key); ok && known.Revision() == r.revision(key.addr) {
+	if known, ok := r.peers.find(&key); ok && r.inForce(&known) {
 		return known
 	}
 	subject := r.subjects.Subject(key.identity(peer.Devices))
@@ -43,11 +43,12 @@ func (r *Resolver) ByPeer(addr netip.Addr, peer Peer) policy.Subject {
 	return subject
 }
 
-// revision is the revision of the policy in force. A subject of an earlier one
-// is no mistake, since a decision resolves it again, yet that costs more.
-func (r *Resolver) revision(addr netip.Addr) string {
-	bare := r.subjects.Subject(policy.Identity{Addr: addr})
-	return bare.Revision()
+// inForce reports whether a subject is of the policy in force. One of an
+// earlier policy is no mistake, since a decision resolves it again, yet that
+// costs more.
+func (r *Resolver) inForce(known *policy.Subject) bool {
+	bare := r.subjects.Subject(policy.Identity{Addr: known.Addr})
+	return known.SameProgram(&bare)
 }
 
 // maxPeerDevices is how many devices a remembered peer has at most: more than
@@ -82,7 +83,8 @@ const (
 
 // peers holds the subjects of peers seen of late, so that a busy connection
 // does not have the policy asked for who it is with every query. The zero value
-// is ready for use.
+// is ready for use. An entry that nobody asks for stays, and keeps nothing of
+// its policy alive but which groups and rules are the peer's.
 type peers struct {
 	shards [peerShards]peerShard
 }

@@ -3,12 +3,14 @@ package identity
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/sallyport/sallyport/policy"
 )
@@ -126,11 +128,42 @@ func TestByPeerFollowsThePolicy(t *testing.T) {
 	engine := policy.NewEngine(policyOf(t, "one"))
 	r := New(Config{}, engine)
 	peer := Peer{Devices: []string{"laptop-17"}, Source: SourcePath}
-	for _, revision := range []string{"one", "two", "two", "three"} {
+	for _, revision := range []string{"one", "two", "two", "three"} { // also where the same comes back
 		engine.Swap(policyOf(t, revision))
-		if got := r.ByPeer(desk, peer); got.Revision() != revision {
-			t.Errorf("the subject is of policy %q, want %q", got.Revision(), revision)
+		now := engine.Subject(policy.Identity{})
+		if got := r.ByPeer(desk, peer); !got.SameProgram(&now) {
+			t.Errorf("the subject is not of policy %q, which was just put in force", revision)
 		}
+	}
+}
+
+// A peer who does not come back must not hold a policy in memory, with the
+// lists that it has.
+func TestPeersKeepNoPolicyAlive(t *testing.T) {
+	first := policyOf(t, "one")
+	old := weak.Make(first)
+	engine := policy.NewEngine(first)
+	first = nil
+	r := New(Config{}, engine)
+	r.ByPeer(desk, Peer{Devices: []string{"room-1.corp.example"}, Source: SourcePath})
+	r.ByPeer(other, Peer{User: "ceo@corp.example", Source: SourceCertificate})
+	runtime.GC()
+	if old.Value() == nil {
+		t.Fatal("the policy in force is gone")
+	}
+	engine.Swap(policyOf(t, "two"))
+	for range 3 {
+		runtime.GC()
+	}
+	if old.Value() != nil {
+		t.Error("a peer seen under an earlier policy keeps it in memory")
+	}
+	kept := 0
+	for i := range r.peers.shards {
+		kept += len(r.peers.shards[i].byKey)
+	}
+	if kept != 2 {
+		t.Errorf("%d peers are kept, want 2", kept)
 	}
 }
 

@@ -19,12 +19,14 @@ func Compile(doc *Document, s Sources) (*Program, Problems) {
 	if problems.HasErrors() {
 		return nil, problems
 	}
+	canary := canaryRule()
 	p := &Program{
+		id:       &programID{},
 		revision: s.Revision,
 		document: doc,
 		rules:    slices.Concat(doc.Exceptions, doc.Rules),
-		canary:   canaryRule(),
-		fallback: Rule{Name: DefaultRule, Action: doc.Default, ReportOnly: doc.ReportOnly},
+		canary:   &canary,
+		fallback: &Rule{Name: DefaultRule, Action: doc.Default, ReportOnly: doc.ReportOnly},
 	}
 	p.apps = joinApps(doc, s.Catalogue)
 	p.compileRules()

@@ -11,7 +11,7 @@ func (p *Program) Decide(r *Request) (v Verdict) {
 // verdict is about: zero for the request's own. Verdicts are large: they are
 // written where they are wanted rather than handed up.
 func (p *Program) decide(r *Request, e *epoch, v *Verdict) (about Host) {
-	v.Revision, v.Organisation, v.program = p.revision, &p.document.Organisation, p
+	v.Revision, v.Organisation, v.program = p.revision, &p.document.Organisation, p.id
 	if r.Door != DoorDNS && r.Door != DoorProxy {
 		return Host{}
 	}
@@ -37,7 +37,7 @@ func (p *Program) decide(r *Request, e *epoch, v *Verdict) (about Host) {
 // leads, and must not be able to talk it out of a ban.
 func (p *Program) judge(r *Request, who *whoSet, e *epoch, host *Host, derived []Host, v *Verdict) {
 	if isCanary(host.name) {
-		v.Rule, v.Action, v.Fact = &p.canary, p.canary.Action, *host
+		v.Rule, v.Action, v.Fact = p.canary, p.canary.Action, *host
 		v.Group = p.firstGroup(who, v.Rule)
 		return
 	}

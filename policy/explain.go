@@ -97,7 +97,7 @@ func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step 
 	if !claim.IsZero() {
 		host, derived = claim, nil
 	}
-	if decided == &p.canary {
+	if decided == p.canary {
 		return []Step{{Rule: RuleCanary, Matched: true, Because: host.String() + " asks whether queries may go past this resolver", Action: decided.Action.String()}}
 	}
 	if alone := p.decidedAlone(r, e, host); alone.Refuses() {

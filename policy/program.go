@@ -8,13 +8,19 @@ import (
 // Program is a compiled policy. Its tables never change after Compile; what
 // it memorises (the present epoch, resolved subjects) is only ever a faster
 // way to the same answer. Safe for concurrent use.
+//
+// Only the Program knows the big tables. What outlives it (verdicts, subjects,
+// prepared facts, in caches and in tunnels that stay open for days) refers to
+// its id and to parts that stand by themselves, and to no field of it, since a
+// pointer into it would keep a million names of an old list in memory.
 type Program struct {
+	id       *programID
 	revision string
 	document *Document
 	apps     []*App
 	rules    []Rule // exceptions first, then rules; the default is not among them
-	canary   Rule   // before all of them
-	fallback Rule   // the default
+	canary   *Rule  // before all of them
+	fallback *Rule  // the default
 
 	// Destinations.
 	names    *nameTable // canonical name -> index into nodes
@@ -44,6 +50,11 @@ type Program struct {
 	present atomic.Pointer[epoch]
 }
 
+// programID tells Programs apart: each has one of its own, which may outlive it.
+type programID struct {
+	_ byte // values without size may share one address
+}
+
 // Sources is what a policy is compiled against.
 type Sources struct {
 	Catalogue []App            // the built-in apps
@@ -67,7 +78,7 @@ func (p *Program) Rules() []*Rule {
 	for i := range p.rules {
 		all = append(all, &p.rules[i])
 	}
-	return append(all, &p.fallback)
+	return append(all, p.fallback)
 }
 
 // Apps lists the built-in apps, as the policy widens them, and the policy's
@@ -82,5 +93,5 @@ func (p *Program) ruleAt(i int) *Rule {
 	if i < len(p.rules) {
 		return &p.rules[i]
 	}
-	return &p.fallback
+	return p.fallback
 }

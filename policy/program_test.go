@@ -42,12 +42,16 @@ exceptions:
 		t.Error("the engine does not hold its program")
 	}
 	subject := engine.Subject(policy.Identity{Addr: netip.MustParseAddr("10.1.2.3")})
-	if got := strings.Join(subject.GroupNames(), " "); got != "a b" || subject.Revision() != "test" {
-		t.Errorf("subject: groups %s, revision %s", got, subject.Revision())
+	if got := strings.Join(subject.GroupNames(), " "); got != "a b" {
+		t.Errorf("subject: groups %s", got)
+	}
+	again := p.Subject(policy.Identity{User: "someone"})
+	if !subject.SameProgram(&again) {
+		t.Error("two subjects of one program are of different ones")
 	}
 	var nobody policy.Subject
-	if nobody.GroupNames() != nil || nobody.Revision() != "" {
-		t.Error("the zero subject claims groups or a revision")
+	if nobody.GroupNames() != nil || nobody.SameProgram(&subject) {
+		t.Error("the zero subject claims groups or a program")
 	}
 
 	// A new app that extends another has all of it, and its own.

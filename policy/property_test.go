@@ -45,6 +45,9 @@ func randomPolicy(rng *rand.Rand) string {
 		if rng.IntN(6) == 0 {
 			b.WriteString("    enforcement: report-only\n")
 		}
+		if rng.IntN(8) == 0 {
+			b.WriteString("    strip_h3: true\n")
+		}
 	}
 	fmt.Fprintf(&b, "default: %s\n", pick(rng, "allow", "block"))
 	return b.String()

@@ -19,11 +19,12 @@ type Identity struct {
 // Subject is an Identity resolved against one Program: the rules whose who it
 // satisfies are already known. The zero Subject is an unknown client, which
 // only rules for everyone match. A Subject may outlive its Program: Decide
-// resolves it again when the policy has changed. It is a small value, safe to
+// resolves it again when the policy has changed, and a kept Subject does not keep
+// the old Program alive. It is a small value, safe to
 // copy, and its slices must not be changed.
 type Subject struct {
 	Identity
-	program *Program
+	program *programID // that resolved it; nil where none did
 	who     *whoSet
 }
 

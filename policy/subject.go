@@ -12,7 +12,8 @@ import (
 // resolved anew each time, which is slower and just as right.
 const maxWhoMemo = 1 << 16
 
-// whoSet is a resolved subject: the rules whose who it satisfies.
+// whoSet is a resolved subject: the rules whose who it satisfies. It does not
+// refer to its Program, which a kept Subject must not keep alive.
 type whoSet struct {
 	rules   *ruleSet
 	userMay *ruleSet // rules that could match, or cease to, if the user were known
@@ -53,7 +54,7 @@ type whoRules struct {
 // Subject resolves an identity: one prefix lookup and one atomic load for a
 // client of whom only the address is known, a memo lookup otherwise.
 func (p *Program) Subject(id Identity) Subject {
-	return Subject{Identity: id, program: p, who: p.resolve(&id)}
+	return Subject{Identity: id, program: p.id, who: p.resolve(&id)}
 }
 
 // GroupNames lists the policy groups of the subject in policy order. The
@@ -65,18 +66,14 @@ func (s *Subject) GroupNames() []string {
 	return s.who.names
 }
 
-// Revision is the revision of the policy that resolved the subject; "" where
-// none did.
-func (s *Subject) Revision() string {
-	if s.program == nil {
-		return ""
-	}
-	return s.program.revision
-}
+// SameProgram reports whether one Program resolved both subjects, or none
+// did. A subject of another Program than the one that decides is no mistake:
+// Decide resolves it again, which costs more.
+func (s *Subject) SameProgram(other *Subject) bool { return s.program == other.program }
 
 // whoOf is the resolved form of a request's subject in this program.
 func (p *Program) whoOf(s *Subject) *whoSet {
-	if s.program == p && s.who != nil {
+	if s.program == p.id && s.who != nil {
 		return s.who
 	}
 	return p.resolve(&s.Identity)

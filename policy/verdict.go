@@ -3,8 +3,9 @@ package policy
 import "time"
 
 // Verdict is the answer to a Request. Its zero value blocks. The pointers lead
-// into an immutable Program: do not write through them; they stay valid after
-// a policy swap.
+// to parts of an immutable Program: do not write through them; they stay valid
+// after a policy swap, and keep the rules of the old policy but none of its
+// tables.
 type Verdict struct {
 	Action Action
 	Rule   *Rule  // the rule that decided; nil in the zero Verdict, otherwise never nil
@@ -25,10 +26,11 @@ type Verdict struct {
 	NeedsUser bool
 
 	// Judged is true when some rule for this client names the destination,
-	// whatever its door, ports and hours: the proxy door, or the next hour, may
-	// decide otherwise, and must be able to see the name then. StripH3 is true
-	// when such a rule asks for strip_h3. Of the request's own host, at the DNS
-	// door only.
+	// whatever its door, ports and hours, and be it for the client only once
+	// its user is known: the proxy door, or the next hour, may decide
+	// otherwise, and must be able to see the name then. StripH3 is true when
+	// such a rule asks for strip_h3. Of the request's own host, at the DNS door
+	// only; [Facts.Judged] adds what derives from it.
 	Judged  bool
 	StripH3 bool
 
@@ -39,8 +41,8 @@ type Verdict struct {
 	Revision     string        // of the Program that decided
 	Organisation *Organisation // shown to people who are refused; never nil from a Program
 
-	program *Program // that decided; nil in the zero Verdict
-	index   int      // of Rule among its rules
+	program *programID // that decided; nil in the zero Verdict
+	index   int        // of Rule among its rules
 }
 
 // DefaultRule is the name that a verdict carries where no rule decided.

@@ -35,13 +35,14 @@ func (s *Server) tend() {
 func (s *Server) reloadHosts() {
 	old := s.source.local.Load()
 	fresh, err := old.Reload()
-	if err != nil {
+	if fresh != old {
+		s.source.local.Store(fresh)
+		s.lookups.cache.clear()
+	}
+	switch {
+	case err != nil:
 		s.deps.Log.Error("hosts file not read again: what it held before goes on", zap.Error(err))
+	case fresh != old:
+		s.deps.Log.Info("hosts files read again")
 	}
-	if fresh == old {
-		return
-	}
-	s.source.local.Store(fresh)
-	s.lookups.cache.clear()
-	s.deps.Log.Info("hosts files read again")
 }

@@ -52,9 +52,9 @@ type Config struct {
 
 // Dependencies is what a Set asks and tells.
 type Dependencies struct {
-	// Known reports whether a client may ask at all. The others are answered
-	// once a connection, and hold few. Required; must be safe for concurrent
-	// use.
+	// Known reports whether a client may ask by its address. The others may
+	// where they prove who they are (Peer); else they are answered once a
+	// connection, and hold few. Required; must be safe for concurrent use.
 	Known func(netip.Addr) bool
 	// Shed is told of what was not answered, and why: one of the Shed
 	// constants. It must be quick and safe for concurrent use. May be nil.

@@ -61,7 +61,7 @@ func (c *conversation) run(ctx context.Context) {
 		if !c.answer(ctx, wire) {
 			return
 		}
-		if c.member.stranger {
+		if c.member.is(stranger) {
 			return // told once; strangers hold no connection
 		}
 	}

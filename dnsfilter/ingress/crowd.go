@@ -3,9 +3,7 @@ package ingress
 import (
 	"container/heap"
 	"net/netip"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -13,18 +11,22 @@ import (
 // bounds. When there is no room for one more, the one that has had nothing to
 // say for longest goes: those who open connections and keep silent shut out
 // nobody but each other.
+//
+// Clients that may not ask have bounds of their own, and so have those that may
+// yet prove who they are: a device on its way must get through its handshake
+// however many others do nothing but begin one.
 type crowd struct {
 	limits crowdLimits
 	known  func(netip.Addr) bool // may the client ask at all?
 	shed   func(reason string, n int)
 	start  time.Time
 
-	mu        sync.Mutex
-	quiet     memberHeap // all members, by when they were last seen busy
-	clients   map[netip.Addr]int
-	strangers int
-	open      [TransportCount]int
-	stopped   bool
+	mu      sync.Mutex
+	quiet   [standings]memberHeap // all members, by when they were last seen busy
+	inside  int                   // members
+	clients map[netip.Addr]int
+	open    [TransportCount]int
+	stopped bool
 }
 
 // crowdLimits are numbers of connections.
@@ -33,9 +35,14 @@ type crowdLimits struct {
 	each  int // of those, by one client
 }
 
-// strangers is how many connections clients that may not ask hold together: a
+// of is how many connections there may be of one standing. Strangers hold a
 // few, so that they can be told, and never those of everybody else.
-func (l crowdLimits) strangers() int { return max(l.conns/16, 1) }
+func (l crowdLimits) of(s standing) int {
+	if s == stranger || s == unproven {
+		return max(l.conns/16, 1)
+	}
+	return l.conns
+}
 
 func newCrowd(limits crowdLimits, known func(netip.Addr) bool, shed func(string, int)) *crowd {
 	return &crowd{
@@ -43,49 +50,6 @@ func newCrowd(limits crowdLimits, known func(netip.Addr) bool, shed func(string,
 		clients: make(map[netip.Addr]int),
 	}
 }
-
-// gone is the number of queries under way of a member that has been sent away.
-const gone = -1
-
-// member is one connection of a crowd.
-type member struct {
-	transport Transport
-	interrupt func() // ends its reading: the crowd has stopped
-	cut       func() // closes it; may be called again, and from anywhere
-
-	underWay atomic.Int32 // queries, or gone
-	seen     atomic.Int64 // since the crowd's start, when the last query was done with
-
-	// The rest is the crowd's, under its lock.
-	key      int64 // what seen was when the heap last looked
-	index    int   // in the heap; -1 once out of it
-	client   netip.Addr
-	claimed  bool
-	stranger bool
-}
-
-// begin marks a query as under way. It reports false when the connection has
-// been sent away meanwhile: nothing of it is to be answered.
-func (m *member) begin() bool {
-	for {
-		n := m.underWay.Load()
-		if n == gone {
-			return false
-		}
-		if m.underWay.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// end marks a query as done with at now, by the crowd's clock.
-func (m *member) end(now int64) {
-	m.seen.Store(now)
-	m.underWay.Add(-1)
-}
-
-// busy reports whether anything is under way.
-func (m *member) busy() bool { return m.underWay.Load() > 0 }
 
 // now is the crowd's clock.
 func (c *crowd) now() int64 { return int64(time.Since(c.start)) }
@@ -107,44 +71,102 @@ func (c *crowd) enter(m *member) (admitted bool, leaving *member) {
 	if c.stopped {
 		return false, nil
 	}
-	if len(c.quiet) >= c.limits.conns {
+	if c.inside >= c.limits.conns {
 		c.shed(ShedConnections, 1)
-		if leaving = c.makeRoom(); leaving == nil {
+		if leaving = c.makeRoom(newcomer, known, unproven, stranger); leaving == nil {
 			return false, nil
 		}
 	}
-	now := c.now()
-	m.seen.Store(now)
-	m.key = now
-	heap.Push(&c.quiet, m)
+	c.put(m, newcomer)
+	c.inside++
 	c.open[m.transport]++
 	return true, leaving
 }
 
-// claim counts an admitted connection for its client. It reports false where
-// the client has as many as it may.
-func (c *crowd) claim(m *member, client netip.Addr) bool {
-	stranger := !c.known(client)
+// put puts a member that is in no heap into that of its standing.
+func (c *crowd) put(m *member, s standing) {
+	m.key = c.now()
+	m.seen.Store(m.key)
+	m.standing.Store(uint32(s))
+	heap.Push(&c.quiet[s], m)
+}
+
+// claim counts an admitted connection for its client. One whose address may not
+// ask gets the standing otherwise: stranger, unproven where settle will follow,
+// or known where it has proven who it is. It reports false where the client has
+// as many connections as it may.
+func (c *crowd) claim(m *member, client netip.Addr, otherwise standing) bool {
+	if c.known(client) {
+		otherwise = known
+	}
+	claimed, leaving := c.take(m, clientKey(client), otherwise)
+	if leaving != nil {
+		leaving.cut()
+	}
+	return claimed
+}
+
+func (c *crowd) take(m *member, client netip.Addr, s standing) (counted bool, leaving *member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m.index < 0 {
-		return false // sent away meanwhile
+		return false, nil // sent away meanwhile
 	}
-	key := clientKey(client)
-	switch {
-	case stranger && c.strangers >= c.limits.strangers():
-		c.shed(ShedConnections, 1)
-		return false
-	case c.clients[key] >= c.limits.each:
+	if c.clients[client] >= c.limits.each {
 		c.shed(ShedClientConnections, 1)
-		return false
+		return false, nil
 	}
-	m.client, m.claimed, m.stranger = key, true, stranger
-	c.clients[key]++
-	if stranger {
-		c.strangers++
+	if leaving, counted = c.move(m, s); counted {
+		m.client = client
+		c.clients[client]++
 	}
-	return true
+	return counted, leaving
+}
+
+// settle says whether a client has proven who it is, now that there is no more
+// to come from it. It may be called again, for what is proven later. It reports
+// false where there is no room for a connection of this standing, or no
+// connection any more: then it must be closed.
+func (c *crowd) settle(m *member, proven bool) bool {
+	if m.is(known) || m.is(stranger) && !proven {
+		return true
+	}
+	s := stranger
+	if proven {
+		s = known
+	}
+	settled, leaving := c.promote(m, s)
+	if leaving != nil {
+		leaving.cut()
+	}
+	return settled
+}
+
+func (c *crowd) promote(m *member, s standing) (settled bool, leaving *member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.index < 0 {
+		return false, nil // sent away meanwhile
+	}
+	if m.is(known) || m.is(s) {
+		return true, nil // by another request
+	}
+	leaving, settled = c.move(m, s)
+	return settled, leaving
+}
+
+// move gives a member that is inside another standing, and makes room for it
+// there. It reports false where all that are there are busy.
+func (c *crowd) move(m *member, s standing) (leaving *member, moved bool) {
+	if s != known && len(c.quiet[s]) >= c.limits.of(s) {
+		c.shed(ShedConnections, 1)
+		if leaving = c.makeRoom(s); leaving == nil {
+			return nil, false
+		}
+	}
+	heap.Remove(&c.quiet[m.standing.Load()], m.index)
+	c.put(m, s)
+	return leaving, true
 }
 
 // clientKey is whom a connection is counted for: the address, and of IPv6 the
@@ -171,16 +193,14 @@ func (c *crowd) remove(m *member) {
 	if m.index < 0 {
 		return
 	}
-	heap.Remove(&c.quiet, m.index)
+	heap.Remove(&c.quiet[m.standing.Load()], m.index)
+	c.inside--
 	c.open[m.transport]--
-	if !m.claimed {
-		return
+	if m.is(newcomer) {
+		return // counted for nobody
 	}
 	if c.clients[m.client]--; c.clients[m.client] <= 0 {
 		delete(c.clients, m.client)
-	}
-	if m.stranger {
-		c.strangers--
 	}
 }
 
@@ -188,7 +208,7 @@ func (c *crowd) remove(m *member) {
 // of descriptors.
 func (c *crowd) relieve() {
 	c.mu.Lock()
-	leaving := c.makeRoom()
+	leaving := c.makeRoom(newcomer, known, unproven, stranger)
 	c.mu.Unlock()
 	c.shed(ShedConnections, 1)
 	if leaving != nil {
@@ -196,28 +216,25 @@ func (c *crowd) relieve() {
 	}
 }
 
-// makeRoom counts out the connection that has been idle longest, of those with
-// nothing under way, for the caller to cut. The heap knows when each was last seen as of some time
-// ago, which can only be too early: so the first is looked at afresh, and put
-// back where it belongs, until the first is what it seems.
-func (c *crowd) makeRoom() (leaving *member) {
+// makeRoom counts out the connection that has been idle longest, of those of
+// these standings with nothing under way, for the caller to cut.
+func (c *crowd) makeRoom(among ...standing) (leaving *member) {
 	now := c.now()
-	for len(c.quiet) > 0 {
-		m := c.quiet[0]
-		if m.key >= now {
-			return nil // every one of them is busy
+	for {
+		var m *member
+		for _, s := range among {
+			if q := c.quiet[s].quietest(now); q != nil && (m == nil || q.key < m.key) {
+				m = q
+			}
 		}
-		switch seen := m.seen.Load(); {
-		case m.busy():
-			c.quiet.rekey(m, now)
-		case seen > m.key:
-			c.quiet.rekey(m, seen)
-		case m.underWay.CompareAndSwap(0, gone):
+		if m == nil {
+			return nil
+		}
+		if m.underWay.CompareAndSwap(0, gone) { // else it has just begun a query
 			c.remove(m)
 			return m
 		}
 	}
-	return nil
 }
 
 // stop admits nobody else and ends the reading of those who are inside.
@@ -225,8 +242,10 @@ func (c *crowd) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	for _, m := range c.quiet {
-		m.interrupt()
+	for _, members := range c.quiet {
+		for _, m := range members {
+			m.interrupt()
+		}
 	}
 }
 
@@ -234,9 +253,12 @@ func (c *crowd) stop() {
 func (c *crowd) close() {
 	c.stop()
 	c.mu.Lock()
-	members := slices.Clone(c.quiet)
+	var all []*member
+	for _, members := range c.quiet {
+		all = append(all, members...)
+	}
 	c.mu.Unlock()
-	for _, m := range members {
+	for _, m := range all {
 		m.cut()
 	}
 }
@@ -246,35 +268,4 @@ func (c *crowd) count(t Transport) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.open[t]
-}
-
-// memberHeap has the member with the smallest key first (container/heap).
-type memberHeap []*member
-
-func (h memberHeap) Len() int           { return len(h) }
-func (h memberHeap) Less(i, j int) bool { return h[i].key < h[j].key }
-
-func (h memberHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *memberHeap) Push(x any) {
-	m := x.(*member)
-	m.index = len(*h)
-	*h = append(*h, m)
-}
-
-func (h *memberHeap) Pop() any {
-	last := len(*h) - 1
-	m := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	m.index = -1
-	return m
-}
-
-func (h *memberHeap) rekey(m *member, key int64) {
-	m.key = key
-	heap.Fix(h, m.index)
 }

@@ -28,7 +28,7 @@ func TestCrowdSendsAwayTheLongestIdle(t *testing.T) {
 		enter := func() *guest {
 			time.Sleep(time.Second)
 			g := newGuest(TCP)
-			if !c.admit(&g.member) || !c.claim(&g.member, netip.MustParseAddr("192.0.2.1")) {
+			if !c.admit(&g.member) || !c.claim(&g.member, netip.MustParseAddr("192.0.2.1"), stranger) {
 				t.Fatal("not admitted")
 			}
 			return g
@@ -87,7 +87,7 @@ func TestCrowdCountsClients(t *testing.T) {
 	c := newCrowd(crowdLimits{conns: 100, each: 2}, everybody, shed.add)
 	claim := func(address string) (*guest, bool) {
 		g := newGuest(TLS)
-		return g, c.admit(&g.member) && c.claim(&g.member, netip.MustParseAddr(address))
+		return g, c.admit(&g.member) && c.claim(&g.member, netip.MustParseAddr(address), stranger)
 	}
 	tests := []struct {
 		address string
@@ -111,8 +111,8 @@ func TestCrowdCountsClients(t *testing.T) {
 		c.leave(&g.member)
 		c.leave(&g.member)
 	}
-	if c.count(TLS) != 0 || len(c.clients) != 0 || len(c.quiet) != 0 {
-		t.Errorf("who stays: %v, %d", c.clients, len(c.quiet))
+	if c.count(TLS) != 0 || len(c.clients) != 0 || c.inside != 0 || len(c.quiet[known]) != 0 {
+		t.Errorf("who stays: %v, %d", c.clients, c.inside)
 	}
 }
 
@@ -135,4 +135,77 @@ func TestCrowdStops(t *testing.T) {
 	if inside.cuts != 1 {
 		t.Errorf("cut %d times", inside.cuts)
 	}
+}
+
+// Those who may yet prove who they are go for each other, and for nobody else;
+// so do strangers. Who has proven it is one of those who may ask.
+func TestCrowdStandings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shed := &shedTally{}
+		c := newCrowd(crowdLimits{conns: 32, each: 32}, nobodyFrom("192.0.2."), shed.add)
+		enter := func(address string, otherwise standing) (*guest, bool) {
+			time.Sleep(time.Second)
+			g := newGuest(TLS)
+			return g, c.admit(&g.member) && c.claim(&g.member, netip.MustParseAddr(address), otherwise)
+		}
+		check := func(what string, g *guest, cuts int, is standing) {
+			t.Helper()
+			if g.cuts != cuts || cuts == 0 && !g.is(is) {
+				t.Errorf("%s: cut %d times, standing %d; want %d, %d", what, g.cuts, g.standing.Load(), cuts, is)
+			}
+		}
+		may, _ := enter("198.51.100.1", unproven)
+		device, _ := enter("192.0.2.1", unproven)
+		outside, _ := enter("192.0.2.2", stranger)
+		silent, _ := enter("192.0.2.3", unproven)
+		check("who may ask", may, 0, known)
+		check("a device", device, 0, unproven)
+		check("a stranger", outside, 0, stranger)
+
+		later, _ := enter("192.0.2.4", unproven)
+		check("the first of those that could yet prove it", device, 1, 0)
+		if c.settle(&device.member, true) {
+			t.Error("who is gone has proven who he is")
+		}
+		check("a stranger", outside, 0, stranger)
+
+		// One proves it, another does not: two of each make room for none.
+		if !c.settle(&silent.member, true) || !c.settle(&later.member, false) {
+			t.Fatal("gone")
+		}
+		check("who has proven it", silent, 0, known)
+		check("who has not", later, 0, stranger)
+		if !c.settle(&may.member, false) || !c.settle(&silent.member, false) {
+			t.Error("who may ask has to prove it")
+		}
+		check("who has proven it once", silent, 0, known)
+		for range 8 {
+			if _, ok := enter("192.0.2.5", unproven); !ok {
+				t.Fatal("refused")
+			}
+		}
+		check("who may ask", may, 0, known)
+		check("who has proven it", silent, 0, known)
+		check("a stranger", outside, 0, stranger)
+
+		// A stranger comes to prove it; those who are busy do not go.
+		if !later.begin() || !c.settle(&later.member, true) {
+			t.Fatal("gone")
+		}
+		check("who proves it later", later, 0, known)
+		second, _ := enter("192.0.2.6", stranger)
+		if !outside.begin() || !second.begin() {
+			t.Fatal("gone")
+		}
+		time.Sleep(time.Second)
+		if _, ok := enter("192.0.2.7", stranger); ok {
+			t.Error("a stranger is admitted in place of a busy one")
+		}
+		if n := c.standing(unproven); n != 2 {
+			t.Errorf("%d could yet prove who they are", n)
+		}
+		if n := shed.of(ShedConnections); n != 1+6+1 { // went for others, at first and then; was refused
+			t.Errorf("%d counted", n)
+		}
+	})
 }

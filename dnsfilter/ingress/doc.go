@@ -32,7 +32,11 @@
 // DOQ_EXCESSIVE_LOAD.
 //
 // Clients that may not ask at all (Dependencies.Known) are answered once, by
-// which they learn of it, and hold a sixteenth of the connections at most.
+// which they learn of it, and hold a sixteenth of the connections at most. Those
+// that prove who they are may ask from anywhere, as often as others. Until then,
+// through a handshake or to the first request over HTTPS, they are among those
+// that may yet do so, which hold as many; and whoever comes when such places are
+// taken gets that of the one that has been idle longest.
 //
 // # Whom a query is from
 //

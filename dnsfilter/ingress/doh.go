@@ -23,6 +23,16 @@ type visitor struct {
 
 	once sync.Once
 	peer *Peer // whom the client certificate names
+
+	told     chan struct{} // closed once a stranger has been told; nil where net/http ends the connection
+	toldOnce sync.Once
+}
+
+// tell ends the connection of a stranger who has his answer.
+func (v *visitor) tell() {
+	if v.told != nil {
+		v.toldOnce.Do(func() { close(v.told) })
+	}
 }
 
 // peerOnce is whom the certificate names; it is looked at once a connection.
@@ -74,15 +84,23 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	visitor.served.Store(true)
 	defer func() { visitor.member.end(h.crowd.now()) }()
 
-	if visitor.member.stranger {
-		w.Header().Set("Connection", "close") // told once; strangers hold no connection
-	} else if h.altSvc != "" && r.ProtoMajor < 3 {
+	peer, status := h.peerOf(r, visitor)
+	if !h.crowd.settle(visitor.member, peer != nil) {
+		visitor.member.cut()
+		panic(http.ErrAbortHandler)
+	}
+	switch {
+	case visitor.member.is(stranger): // told once; strangers hold no connection
+		defer visitor.tell()
+		if r.ProtoMajor < 3 {
+			w.Header().Set("Connection", "close")
+		}
+	case h.altSvc != "" && r.ProtoMajor < 3:
 		w.Header().Set("Alt-Svc", h.altSvc)
 	}
 	h.beginBody(w, r)
 	x := h.exchanges.get()
 	defer h.exchanges.put(x)
-	peer, status := h.peerOf(r, visitor)
 	if status == http.StatusOK {
 		status = x.readQuery(r)
 	}
@@ -114,8 +132,8 @@ func (h *dohHandler) endBody(w http.ResponseWriter, r *http.Request, status int)
 }
 
 // peerOf is whom the client has proven to be: by certificate, or by the id
-// behind the path, which must be good in either case. An id that is not is
-// forbidden.
+// behind the path, which must be good in either case: the status says whether
+// it is.
 func (h *dohHandler) peerOf(r *http.Request, v *visitor) (peer *Peer, status int) {
 	peer = v.peerOnce(r.TLS)
 	if r.URL.Path == h.path {
@@ -123,11 +141,11 @@ func (h *dohHandler) peerOf(r *http.Request, v *visitor) (peer *Peer, status int
 	}
 	id, ok := strings.CutPrefix(r.URL.Path, h.path+"/")
 	if !ok || h.pathPeer == nil || id == "" || len(id) > maxPathID || strings.Contains(id, "/") {
-		return nil, http.StatusNotFound
+		return peer, http.StatusNotFound
 	}
 	named, ok := h.pathPeer(id)
 	if !ok {
-		return nil, http.StatusForbidden
+		return peer, http.StatusForbidden
 	}
 	if peer == nil {
 		peer = named

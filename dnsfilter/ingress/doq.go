@@ -53,7 +53,7 @@ func (in *doq) Serve(ctx context.Context, door Door) {
 	defer open.Wait()
 	for {
 		var reading context.Context
-		conn, m, err := in.accept(doqExcessiveLoad, func() (interrupt func()) {
+		conn, m, err := in.accept(doqExcessiveLoad, stranger, func() (interrupt func()) {
 			reading, interrupt = context.WithCancel(ctx)
 			return interrupt
 		})
@@ -90,7 +90,7 @@ func (v *doqVisit) serve(reading context.Context) {
 			break
 		}
 		v.underWay.Go(func() { v.answer(reading, stream) })
-		if v.member.stranger {
+		if v.member.is(stranger) {
 			break // told once; strangers hold no connection
 		}
 	}

@@ -249,15 +249,27 @@ func TestDoQFailedHandshakes(t *testing.T) {
 	}
 	eventually(t, "it is counted", func() bool { return s.shed.of(ShedHandshake) == 1 })
 	in := s.endpoints[0].(*doq)
-	if n := in.unproven.Load(); n != 0 {
+	underWay := func() int {
+		in.handshakes.mu.Lock()
+		defer in.handshakes.mu.Unlock()
+		return in.handshakes.known
+	}
+	if n := underWay(); n != 0 {
 		t.Errorf("%d handshakes are under way", n)
 	}
-	in.unproven.Store(proveFrom) // as many as make it wary
-	s.dialDoQ(t, nil)            // who proves his address is served
-	if n := in.unproven.Load(); n != proveFrom {
+	begin := func(n int) {
+		for range n {
+			if !in.handshakes.begin(netip.Addr{}, true) {
+				t.Fatal("refused")
+			}
+		}
+	}
+	begin(proveFrom)  // as many as make it wary
+	s.dialDoQ(t, nil) // who proves his address is served
+	if n := underWay(); n != proveFrom {
 		t.Errorf("%d handshakes are under way", n)
 	}
-	in.unproven.Store(maxUnproven)
+	begin(maxHandshakes - proveFrom)
 	if _, err := s.tryDoQ(t, nil); err == nil {
 		t.Error("there is no bound")
 	}

@@ -44,28 +44,43 @@ func (in *web3) Serve(ctx context.Context, door Door) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {
-		conn, m, err := in.accept(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), func() func() {
+		conn, m, err := in.accept(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), unproven, func() func() {
 			return func() {} // told by GOAWAY
 		})
 		if err != nil {
 			break
 		}
-		if m.stranger {
-			// Strangers are told once, by HTTP/2, which does not tell them of
-			// HTTP/3.
-			m.cut()
-			in.crowd.leave(m)
-			continue
-		}
 		visitor, _ := conn.Context().Value(visitorKey{}).(*visitor)
 		visitor.member = m
 		visitor.client = func() netip.AddrPort { return peerAddress(conn.RemoteAddr()) }
+		if !m.is(known) {
+			visitor.told = make(chan struct{})
+			open.Go(func() { dismiss(conn, visitor.told) })
+		}
 		open.Go(func() {
 			defer in.crowd.leave(m)
 			_ = in.server.ServeQUICConn(conn) // what goes wrong is the client's affair
 		})
 	}
 	in.end(ctx)
+}
+
+// dismiss ends the connection of a client that has been told that it may not
+// ask, once what it was told has had the time to arrive. HTTP/3 has no word for
+// it that is for one connection alone.
+func dismiss(conn *quic.Conn, told <-chan struct{}) {
+	select {
+	case <-conn.Context().Done():
+		return
+	case <-told:
+	}
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-conn.Context().Done():
+	case <-timer.C:
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+	}
 }
 
 // end says GOAWAY, waits for the requests under way and gives their replies

@@ -169,7 +169,7 @@ func (l *webListener) welcome(conn *net.TCPConn) *webConn {
 	}
 	w.client = peer
 	w.once.Do(func() {}) // there is no header to be read
-	if !l.crowd.claim(w.visitor.member, peer.Addr()) {
+	if !l.crowd.claim(w.visitor.member, peer.Addr(), unproven) {
 		l.crowd.leave(w.visitor.member)
 		return nil
 	}
@@ -223,7 +223,7 @@ func (w *webConn) readHeader() {
 		w.refused.Store(true)
 		return
 	}
-	if !w.shared.crowd.claim(w.visitor.member, w.client.Addr()) {
+	if !w.shared.crowd.claim(w.visitor.member, w.client.Addr(), unproven) {
 		w.refused.Store(true)
 		w.err = errSentAway
 	}

@@ -20,12 +20,6 @@ const (
 	streamWindow   = 16 << 10
 	quicConnWindow = 256 << 10
 
-	// maxUnproven is how many handshakes are under way at a time. From
-	// proveFrom on, clients must first show that they receive what is sent to
-	// their address (RFC 9000 §8.1.2): a flood of forged ones gets nowhere.
-	maxUnproven = 512
-	proveFrom   = 32
-
 	// lastWords is how long a connection that we end stays for its last reply
 	// to arrive: closing it takes back what the client has not received.
 	lastWords = 500 * time.Millisecond
@@ -39,8 +33,9 @@ type quicSocket struct {
 	conn      *net.UDPConn
 	transport *quic.Transport
 	listener  *quic.Listener
-	unproven  atomic.Int32
 	serving   atomic.Bool
+
+	handshakes handshakes
 
 	accepting context.Context
 	refuse    context.CancelFunc // ends accepting
@@ -86,9 +81,9 @@ func listenQUIC(ctx context.Context, address string, s *shared, name Transport, 
 	return q, nil
 }
 
-// unprovenKey is how a connection's context has the func that takes it off the
-// handshakes under way.
-type unprovenKey struct{}
+// handshakeKey is how a connection's context has the func that ends its
+// handshake.
+type handshakeKey struct{}
 
 var errRefused = errors.New("refused")
 
@@ -97,40 +92,47 @@ var errRefused = errors.New("refused")
 // protocol has no form for QUIC, and the rules of a client that is not known
 // must not be those of the proxy.
 func (q *quicSocket) arrive(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	if q.behindProxy(peerAddress(info.RemoteAddr).Addr()) {
+	client := peerAddress(info.RemoteAddr).Addr()
+	if q.behindProxy(client) {
 		q.shed(ShedProxyHeader, 1)
 		return nil, errRefused
 	}
-	if q.unproven.Add(1) > maxUnproven {
-		q.unproven.Add(-1)
+	known := q.crowd.known(client)
+	if !q.handshakes.begin(client, known) {
 		q.shed(ShedHandshake, 1)
 		return nil, errRefused
 	}
-	succeeded := context.AfterFunc(ctx, func() {
-		q.unproven.Add(-1)
+	failed := context.AfterFunc(ctx, func() {
+		q.handshakes.end(client, known)
 		q.shed(ShedHandshake, 1)
 	})
+	succeeded := func() {
+		if failed() {
+			q.handshakes.end(client, known)
+		}
+	}
 	ctx = context.WithValue(ctx, visitorKey{}, &visitor{})
-	return context.WithValue(ctx, unprovenKey{}, succeeded), nil
+	return context.WithValue(ctx, handshakeKey{}, succeeded), nil
 }
 
 // mustProve reports whether a client must prove its address before anything
 // else is done for it.
 func (q *quicSocket) mustProve(addr net.Addr) bool {
-	return q.unproven.Load() >= proveFrom || !q.crowd.known(peerAddress(addr).Addr())
+	return q.handshakes.many() || !q.crowd.known(peerAddress(addr).Addr())
 }
 
 // accept waits for a connection that may be served, and makes it a member,
-// whose interrupt is made for it. code is what the others are closed with.
-func (q *quicSocket) accept(code quic.ApplicationErrorCode, interrupt func() func()) (*quic.Conn, *member, error) {
+// whose interrupt is made for it. One that may not ask by its address, and has
+// no certificate that names it, has the standing otherwise. code is what those
+// are closed with that are too many.
+func (q *quicSocket) accept(code quic.ApplicationErrorCode, otherwise standing, interrupt func() func()) (*quic.Conn, *member, error) {
 	for {
 		conn, err := q.listener.Accept(q.accepting)
 		if err != nil {
 			return nil, nil, err
 		}
-		succeeded, ok := conn.Context().Value(unprovenKey{}).(func() bool)
-		if ok && succeeded() {
-			q.unproven.Add(-1)
+		if succeeded, ok := conn.Context().Value(handshakeKey{}).(func()); ok {
+			succeeded()
 		}
 		m := &member{
 			transport: q.name,
@@ -138,7 +140,11 @@ func (q *quicSocket) accept(code quic.ApplicationErrorCode, interrupt func() fun
 			cut:       func() { _ = conn.CloseWithError(code, "") },
 		}
 		if q.crowd.admit(m) {
-			if q.crowd.claim(m, peerAddress(conn.RemoteAddr()).Addr()) {
+			is := otherwise
+			if peerOf(conn.ConnectionState().TLS) != nil {
+				is = known
+			}
+			if q.crowd.claim(m, peerAddress(conn.RemoteAddr()).Addr(), is) {
 				return conn, m, nil
 			}
 			q.crowd.leave(m)

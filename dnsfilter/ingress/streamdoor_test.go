@@ -162,3 +162,10 @@ func everybody(netip.Addr) bool { return true }
 func nobodyFrom(begin string) func(netip.Addr) bool {
 	return func(a netip.Addr) bool { return !strings.HasPrefix(a.String(), begin) }
 }
+
+// standing is how many are inside of one standing.
+func (c *crowd) standing(s standing) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.quiet[s])
+}

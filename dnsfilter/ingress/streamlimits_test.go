@@ -181,14 +181,18 @@ func TestStreamStrangersAreToldOnce(t *testing.T) {
 	expectEnd(t, conn)
 	eventually(t, "it is counted out", func() bool { return s.crowd.count(TCP) == 0 })
 
-	// Two of 32 connections are all that they get together.
-	s.dial(t)
-	s.dial(t)
-	eventually(t, "both are inside", func() bool { return s.crowd.count(TCP) == 2 })
-	eventually(t, "both are known as strangers", func() bool {
-		s.crowd.mu.Lock()
-		defer s.crowd.mu.Unlock()
-		return s.crowd.strangers == 2
-	})
-	expectEnd(t, s.dial(t))
+	// Two of 32 connections are all that they get together: a third goes for
+	// the first.
+	enter := func(n int) *net.TCPConn {
+		conn := s.dial(t)
+		eventually(t, "it is known as a stranger", func() bool { return s.crowd.standing(stranger) == n })
+		return conn
+	}
+	first, second := enter(1), enter(2)
+	third := s.dial(t)
+	expectEnd(t, first)
+	for _, conn := range []net.Conn{second, third} {
+		sendAll(t, conn, framesOf(packQuestion(t, 3, "now.example")))
+		receiveFrame(t, conn)
+	}
 }

@@ -150,7 +150,11 @@ func (in *streams) serveConn(ctx context.Context, conn *net.TCPConn, m *member) 
 		in.shed(ShedProxyHeader, 1)
 		return
 	}
-	if !in.crowd.claim(m, client.Addr()) {
+	otherwise := stranger
+	if in.tls != nil {
+		otherwise = unproven // until its handshake is over
+	}
+	if !in.crowd.claim(m, client.Addr(), otherwise) {
 		return
 	}
 	c := &conversation{streams: in, member: m, query: Query{Client: client, Transport: in.transport}}
@@ -185,6 +189,9 @@ func (in *streams) converseTLS(ctx context.Context, c *conversation, conn *net.T
 	}
 	c.armed = false
 	c.query.Peer = peerOf(secured.ConnectionState())
+	if !in.crowd.settle(c.member, c.query.Peer != nil) {
+		return
+	}
 	c.run(ctx)
 	_ = secured.CloseWrite()
 	_ = conn.CloseWrite()
@@ -205,7 +212,7 @@ func (in *streams) drain(conn *net.TCPConn, c *conversation) {
 	switch {
 	case c.ended:
 		return // it has sent all that it wants to
-	case in.stopped.Load() || !c.refused && !c.member.stranger:
+	case in.stopped.Load() || !c.refused && !c.member.is(stranger):
 		patience = time.Millisecond // what is here already
 	default:
 		patience = drainTime

@@ -120,7 +120,7 @@ func newMetrics(r prometheus.Registerer, c *cache, upstreams []string) (*metrics
 	}
 	for _, reason := range []string{
 		ingress.ShedMalformed, ingress.ShedBusy, ingress.ShedConnections, ingress.ShedClientConnections,
-		ingress.ShedProxyHeader, ingress.ShedHandshake, shedRate, shedClientLookups, shedLookups,
+		ingress.ShedProxyHeader, ingress.ShedHandshake, ingress.ShedDevicePath, shedRate, shedClientLookups, shedLookups,
 	} {
 		m.sheds.WithLabelValues(reason)
 	}

@@ -145,6 +145,7 @@ func (h *dohHandler) peerOf(r *http.Request, v *visitor) (peer *Peer, status int
 	}
 	named, ok := h.pathPeer(id)
 	if !ok {
+		h.shed(ShedDevicePath, 1)
 		return peer, http.StatusForbidden
 	}
 	if peer == nil {

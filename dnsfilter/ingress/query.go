@@ -102,6 +102,7 @@ const (
 	ShedClientConnections = "client_connections" // too many from one client
 	ShedProxyHeader       = "proxy_header"       // a PROXY header that is missing, broken or not trusted
 	ShedHandshake         = "handshake"          // TLS or QUIC did not come about
+	ShedDevicePath        = "device_path"        // a DoH path whose signature is not ours
 )
 
 // Address is a bound listener.

@@ -162,6 +162,9 @@ func (s *Set) NotAfter(t Transport) (expiry time.Time, ok bool) {
 	if t >= TransportCount || s.certificates[t] == nil {
 		return time.Time{}, false
 	}
+	// Whoever watches wants to know of the files, not of what a listener without
+	// clients last read.
+	s.certificates[t].look(time.Now())
 	return s.certificates[t].NotAfter(), true
 }
 

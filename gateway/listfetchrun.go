@@ -113,7 +113,7 @@ func (f *listFetcher) follow(ctx context.Context, l *followedList, key string, f
 		if f.settled(l.source, key) {
 			continue // until it is wanted anew
 		}
-		err := f.fetchInTurn(ctx, l.source, key)
+		err := f.fetchInTurn(ctx, l.source, key, failures)
 		if ctx.Err() != nil {
 			return
 		}
@@ -156,8 +156,10 @@ func (f *listFetcher) soon(key string) (wait time.Duration, ok bool) {
 	return max(0, f.limits.pause-f.deps.now().Sub(s.tried)), true
 }
 
-// fetchInTurn is fetch, with no more of them at a time than may be.
-func (f *listFetcher) fetchInTurn(ctx context.Context, source policy.ListSource, key string) error {
+// fetchInTurn is fetch, with no more of them at a time than may be. Whoever
+// read in the log that a list failed, failures times, also reads that it is
+// well again, though nothing in it may have changed.
+func (f *listFetcher) fetchInTurn(ctx context.Context, source policy.ListSource, key string, failures int) error {
 	select {
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()
@@ -166,11 +168,15 @@ func (f *listFetcher) fetchInTurn(ctx context.Context, source policy.ListSource,
 	}
 	result, err := f.fetch(ctx, source, key)
 	if err == nil {
-		level := zap.InfoLevel
-		if result == fetchUnchanged {
+		level, message := zap.InfoLevel, "list fetched"
+		fields := []zap.Field{zap.String("list", source.Name), zap.String("url", shownURL(source.URL)), zap.String("result", result)}
+		switch {
+		case failures > 0:
+			message, fields = "list fetched again", append(fields, zap.Int("failures", failures))
+		case result == fetchUnchanged:
 			level = zap.DebugLevel
 		}
-		f.deps.log.Log(level, "list fetched", zap.String("list", source.Name), zap.String("url", shownURL(source.URL)), zap.String("result", result))
+		f.deps.log.Log(level, message, fields...)
 	}
 	return err
 }

@@ -52,8 +52,8 @@ func (f *listFetcher) insist(ctx context.Context, source policy.ListSource) erro
 	key := f.deps.store.key(source)
 	wait := time.Second
 	f.deps.log.Info("the start waits for a list", zap.String("list", source.Name), zap.String("url", shownURL(source.URL)))
-	for {
-		err := f.fetchInTurn(ctx, source, key)
+	for failures := 0; ; failures++ {
+		err := f.fetchInTurn(ctx, source, key, failures)
 		if err == nil {
 			return nil
 		}

@@ -251,3 +251,52 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// TestRecoveryIsLogged has a list fail and come back unchanged: the log says
+// that it is well again, once.
+func TestRecoveryIsLogged(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		server := &played{began: time.Now()}
+		server.answer = server.list
+		b := newFetchBench(t, nil)
+		b.deps.store, b.deps.get, b.deps.log = newListStore(folder), server.get, zap.New(core)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		b.listFetcher.want([]policy.ListSource{{Name: "hourly", URL: "https://lists.example/a", Refresh: time.Hour}}, nil)
+		running.Go(func() { b.run(ctx) })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		logs.TakeAll() // of the first fetch
+
+		server.mu.Lock()
+		failed := 0
+		server.answer = func(r listRequest) (listAnswer, error) {
+			if failed < 2 {
+				failed++
+				return listAnswer{}, fails(fetchNetwork, "away")
+			}
+			return server.list(r)
+		}
+		server.mu.Unlock()
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		cancel()
+		running.Wait()
+
+		var told []string
+		for _, entry := range logs.All() {
+			fields := entry.ContextMap()
+			told = append(told, fmt.Sprint(entry.Level, ": ", entry.Message, " ", fields["list"], " ", fields["result"], " ", fields["failures"]))
+		}
+		want := []string{
+			"warn: list not fetched: its last good copy keeps deciding hourly network <nil>",
+			"warn: list not fetched: its last good copy keeps deciding hourly network <nil>",
+			"info: list fetched again hourly unchanged 2",
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("the log has\n%q, want\n%q", told, want)
+		}
+	})
+}

@@ -147,6 +147,11 @@ func TestBadDNS(t *testing.T) {
 		{"trusted without upstreams", "dns: {trust_ad: [192.0.2.2]}", `is none of the upstreams`},
 		{"forward to nobody", "dns: {forward: {corp.example: []}}", `f.yaml:1:31: zone "corp.example" has no resolver`},
 		{"forward to nonsense", "dns: {forward: {corp.example: [10.0.0.53, x y]}}", `f.yaml:1:43: upstream "x y"`},
+		{"forward everything", "dns: {forward: {.: [10.0.0.53]}}", `f.yaml:1:17: zone "." is every name: write its resolvers in dns.upstreams`},
+		{"forward onion", "dns: {forward: {onion: [10.0.0.53]}}", `f.yaml:1:17: forwarded zone "onion" is Tor's and never in the DNS (RFC 7686 §2): it is never forwarded; take the line out`},
+		{"forward localhost", "dns: {forward: {dev.localhost: [10.0.0.53]}}", `"dev.localhost" is always the machine that asks`},
+		{"forward invalid", "dns: {forward: {Invalid.: [10.0.0.53]}}", `"invalid" never exists`},
+		{"forward discovery", "dns: {forward: {_dns.resolver.arpa: [10.0.0.53]}}", `see dns.designated`},
 		{"forward an address", "dns: {forward: {10.0.0.1: [10.0.0.53]}}", `"10.0.0.1" is not a zone`},
 		{"forward twice", "dns: {forward: {corp.example: [10.0.0.53], CORP.example.: [10.0.0.53]}}", `zone "corp.example" is written twice`},
 		{"record", "dns:\n  records:\n    - nas.corp.example. 300 IN A 10.0.0.5\n    - nas.corp.example. 300 IN A 10.0.0.500", `f.yaml:4:7: record "nas.corp.example. 300 IN A 10.0.0.500": `},
@@ -198,10 +203,31 @@ func TestDNSWarnings(t *testing.T) {
 		{"dns:\n  designated: {name: dns.corp.example}", `f.yaml:2:15: warning: dns.designated names "dns.corp.example", and there is no encrypted listener`},
 		{"dns: {proxy_protocol: [0.0.0.0/0]}", `f.yaml:1:23: warning: "proxy_protocol" holds 0.0.0.0/0: any client could then say that it is another`},
 		{"dns: {client_subnet: ['::/0']}", `"client_subnet" holds ::/0`},
+		{"dns: {clients: [10.0.0.0/8, 0.0.0.0/0], listen: ['127.0.0.1:53', ':53']}", `f.yaml:1:16: warning: "clients" holds 0.0.0.0/0, and dns.listen :53 is reached from other machines: that is an open resolver`},
+		{"dns: {listen: ['192.0.2.1:53'], clients: ['::/0', 0.0.0.0/0]}", `"clients" holds ::/0, and dns.listen 192.0.2.1:53 is reached`},
+		{"dns:\n  timeouts: {query: 1s}", `f.yaml:2:13: warning: dns.timeouts.upstream 1.5s is more than dns.timeouts.query 1s`},
+		{"dns: {tls: {certificate: a, key: b}}", `f.yaml:1:12: warning: dns.tls has a certificate, and is off`},
+		{"dns: {https: {certificate: a, key: b, listen: ''}}", `dns.https has a certificate, and is off`},
+		{"dns: {quic: {certificate: a, key: b, listen: []}}", `dns.quic has a certificate, and is off`},
 	} {
 		_, problems := parseConfig("f.yaml", []byte(test.yaml))
 		if len(problems) != 1 || problems.HasErrors() || !strings.Contains(problems[0].String(), test.want) {
 			t.Errorf("got %v, want %s", problems, test.want)
+		}
+	}
+}
+
+// What would be doubtful in another place is taken without a word.
+func TestNoDNSWarning(t *testing.T) {
+	for name, yaml := range map[string]string{
+		"everybody, on this machine": "dns: {clients: [0.0.0.0/0], listen: ['127.0.0.1:53', '[::1]:53']}",
+		"everybody, with cookies":    "dns: {clients: [0.0.0.0/0], listen: [':53'], cookies: {require: true}}",
+		"half of everybody":          "dns: {clients: [0.0.0.0/1], listen: [':53']}",
+		"one try is the whole time":  "dns: {timeouts: {upstream: 2s, query: 2s}}",
+		"forward a longer name":      "dns: {forward: {myonion: [10.0.0.53], home.arpa: [10.0.0.53]}}",
+	} {
+		if _, problems := parseConfig("f.yaml", []byte(yaml)); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (f *configFile) dns(v strictyaml.Value) {
 		"quic":       f.endpoint("dns.quic", &d.QUIC, nil),
 		"designated": f.designated,
 
-		"clients":        prefixes(&d.Clients),
+		"clients":        f.clients,
 		"proxy_protocol": believedFrom(&d.ProxyFrom),
 		"client_subnet":  believedFrom(&d.SubnetFrom),
 
@@ -45,10 +45,10 @@ func (f *configFile) dns(v strictyaml.Value) {
 			"secret":  f.named("dns.cookies.secret", f.optionalFile(&d.CookieSecret)),
 			"require": boolean(&d.RequireCookies),
 		}),
-		"timeouts": section("dns.timeouts", fields{
+		"timeouts": f.timeouts(section("dns.timeouts", fields{
 			"upstream": duration(&d.UpstreamTimeout, 50*time.Millisecond, 30*time.Second),
 			"query":    duration(&d.QueryTimeout, 100*time.Millisecond, time.Minute),
-		}),
+		})),
 		"limits": section("dns.limits", fields{
 			"queries":            number(&d.MaxQueries, 1, 1<<20),
 			"tcp_connections":    number(&d.MaxConns, 1, 1<<20),
@@ -75,6 +75,7 @@ func (f *configFile) endpoint(noun string, into *EndpointConfig, more fields) fu
 	}
 	maps.Copy(all, more)
 	return func(v strictyaml.Value) {
+		before := len(*f.problems)
 		section(noun, all)(v)
 		switch {
 		case len(into.Listen) > 0 && into.Certificate == "" && into.Key == "":
@@ -83,6 +84,8 @@ func (f *configFile) endpoint(noun string, into *EndpointConfig, more fields) fu
 			v.Errorf("%s has a certificate without its key: name the key's file too", noun)
 		case into.Certificate == "" && into.Key != "":
 			v.Errorf("%s has a key without its certificate: name the certificate's file too", noun)
+		case into.Certificate != "" && len(into.Listen) == 0 && len(*f.problems) == before:
+			v.Warnf("%s has a certificate, and is off, since it listens nowhere: write an address in listen, or take the certificate out", noun)
 		}
 	}
 }

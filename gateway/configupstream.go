@@ -68,6 +68,10 @@ func (f *configFile) forward(v strictyaml.Value) {
 		if !ok {
 			return
 		}
+		if text == "." {
+			key.Errorf("zone %q is every name: write its resolvers in dns.upstreams", text)
+			return
+		}
 		host, err := policy.ParseHost(text)
 		if err != nil || host.IsAddr() {
 			key.Errorf("%q is not a zone: write a DNS name such as corp.example or 10.in-addr.arpa", text)
@@ -76,6 +80,10 @@ func (f *configFile) forward(v strictyaml.Value) {
 		same := func(z ForwardZone) bool { return z.Name == host.Name() }
 		if slices.ContainsFunc(f.config.DNS.Forward, same) {
 			key.Errorf("zone %q is written twice", host.Name())
+			return
+		}
+		if _, err := localdata.New(localdata.Config{Forwarded: []string{host.Name()}}); err != nil {
+			key.Errorf("%s; take the line out", err)
 			return
 		}
 		all := lines(value)

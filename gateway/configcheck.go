@@ -50,8 +50,7 @@ func (f *configFile) checkFiles(now time.Time) {
 // checkEndpoint looks at the files of an encrypted listener.
 func (f *configFile) checkEndpoint(noun string, e *EndpointConfig, now time.Time) {
 	if e.ClientCA != "" {
-		_, err := readAuthorities(e.ClientCA)
-		f.fileTrouble(noun+".client_ca", e.ClientCA, "clients' certificates are verified with it", err)
+		f.checkAuthorities(noun+".client_ca", e.ClientCA, now)
 	}
 	if e.Certificate == "" || e.Key == "" {
 		return // which was said already, where it is a mistake

@@ -19,14 +19,18 @@ import (
 // writeCertificate makes a certificate that has signed itself, and its key.
 func writeCertificate(t *testing.T, certificate, key string, until time.Time, names ...string) {
 	t.Helper()
+	writeSigned(t, certificate, key, &x509.Certificate{NotAfter: until}, names...)
+}
+
+// writeSigned is writeCertificate for one that says more about itself.
+func writeSigned(t *testing.T, certificate, key string, template *x509.Certificate, names ...string) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: until.Add(-90 * 24 * time.Hour), NotAfter: until,
-	}
+	template.SerialNumber, template.Subject = big.NewInt(1), pkix.Name{CommonName: "test"}
+	template.NotBefore = template.NotAfter.Add(-90 * 24 * time.Hour)
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -65,6 +69,22 @@ func TestCheckFiles(t *testing.T) {
 	writeCertificate(t, in("soon.crt"), in("soon.key"), time.Now().Add(time.Hour), "dns.corp.example")
 	writeCertificate(t, in("future.crt"), in("future.key"), time.Now().Add(120*24*time.Hour), "dns.corp.example")
 	writeCertificate(t, in("open.crt"), in("open.key"), later, "dns.corp.example")
+	signer := x509.Certificate{NotAfter: later, BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	writeSigned(t, in("ca.crt"), in("ca.key"), &signer)
+	expired, idle := signer, signer
+	expired.NotAfter, idle.KeyUsage = time.Now().Add(-time.Hour), x509.KeyUsageDigitalSignature
+	writeSigned(t, in("oldca.crt"), in("oldca.key"), &expired)
+	writeSigned(t, in("idle.crt"), in("idle.key"), &idle)
+	writeSigned(t, in("leaf.crt"), in("leaf.key"), &x509.Certificate{NotAfter: later, BasicConstraintsValid: true})
+	joined, err := os.ReadFile(in("leaf.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := os.ReadFile(in("ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, in("both.crt"), string(joined)+string(authority))
 	writePrivate(t, in("open.txt"), strings.Repeat("ab", 16)+"\n")
 	for _, open := range []string{"open.key", "open.txt"} {
 		if err := os.Chmod(in(open), 0o640); err != nil {
@@ -79,7 +99,7 @@ func TestCheckFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, dns, want string }{
-		{"all good", "tls: {listen: [':853'], certificate: dns.crt, key: dns.key, client_ca: other.crt}\n" +
+		{"all good", "tls: {listen: [':853'], certificate: dns.crt, key: dns.key, client_ca: ca.crt}\n" +
 			"  https: {device_key: device.key}\n  cookies: {secret: cookies.key}\n  upstream_ca: other.crt\n  hosts: [hosts]\n" +
 			"  designated: {name: dns.corp.example, addresses: [192.0.2.53]}", ""},
 		{"no certificate", "tls: {listen: [':853'], certificate: none, key: dns.key}",
@@ -97,6 +117,11 @@ func TestCheckFiles(t *testing.T) {
 		{"another address", "tls: {listen: [':853'], certificate: dns.crt, key: dns.key}\n  designated: {name: dns.corp.example, addresses: [192.0.2.54]}",
 			`does not hold the address 192.0.2.54 of dns.designated`},
 		{"client authorities", "tls: {client_ca: text}", `:2:20: dns.tls.client_ca: "` + in("text") + `" holds no certificate`},
+		{"a leaf for authority", "tls: {client_ca: leaf.crt}", `:2:20: warning: dns.tls.client_ca: "` + in("leaf.crt") + `" holds no certificate authority: no client could be verified by it`},
+		{"no word of an authority", "tls: {client_ca: other.crt}", `" holds no certificate authority`},
+		{"an authority that may not sign", "quic: {client_ca: idle.crt}", `dns.quic.client_ca: "` + in("idle.crt") + `" holds no certificate authority`},
+		{"an authority behind a leaf", "tls: {client_ca: both.crt}", ""},
+		{"an expired authority", "https: {client_ca: oldca.crt}", `:2:22: warning: dns.https.client_ca: the authority "CN=test" in "` + in("oldca.crt") + `" has expired on `},
 		{"upstream authorities", "upstream_ca: folder", `:2:16: dns.upstream_ca: "` + in("folder") + `" is not a regular file`},
 		{"no device key", "https: {device_key: none}", `:2:23: dns.https.device_key: there is no file "` + in("none") + `": make one with sallyport device key --out ` + in("none")},
 		{"bad device key", "https: {device_key: text}", `dns.https.device_key: ` + in("text") + `:1: neither hexadecimal nor base64`},

@@ -147,6 +147,11 @@ func TestBadDNS(t *testing.T) {
 		{"trusted without upstreams", "dns: {trust_ad: [192.0.2.2]}", `is none of the upstreams`},
 		{"forward to nobody", "dns: {forward: {corp.example: []}}", `f.yaml:1:31: zone "corp.example" has no resolver`},
 		{"forward to nonsense", "dns: {forward: {corp.example: [10.0.0.53, x y]}}", `f.yaml:1:43: upstream "x y"`},
+		{"ourselves", "dns:\n  upstreams: [192.0.2.1, '127.0.0.1:2053']\n  listen: ['127.0.0.1:2053']", `f.yaml:2:26: upstream "udp://127.0.0.1:2053" is this gateway itself, which listens on 127.0.0.1:2053`},
+		{"ourselves, on every address", "dns: {listen: [':2053'], upstreams: ['tcp://127.0.0.1:2053']}", `f.yaml:1:38: upstream "tcp://127.0.0.1:2053" is this gateway itself, which listens on [::]:2053`},
+		{"ourselves, for a zone", "dns: {listen: ['0.0.0.0:2053'], forward: {corp.example: ['127.0.0.1:2053']}}", `f.yaml:1:58: upstream "udp://127.0.0.1:2053" is this gateway itself`},
+		{"ourselves, encrypted", "dns: {tls: {listen: ['[::1]:853'], certificate: a, key: b}, upstreams: ['tls://[::1]']}", `is this gateway itself, which listens on [::1]:853`},
+		{"ourselves, by default", "dns: {upstreams: ['127.0.0.1:1053']}", `is this gateway itself, which listens on 127.0.0.1:1053`},
 		{"forward everything", "dns: {forward: {.: [10.0.0.53]}}", `f.yaml:1:17: zone "." is every name: write its resolvers in dns.upstreams`},
 		{"forward onion", "dns: {forward: {onion: [10.0.0.53]}}", `f.yaml:1:17: forwarded zone "onion" is Tor's and never in the DNS (RFC 7686 §2): it is never forwarded; take the line out`},
 		{"forward localhost", "dns: {forward: {dev.localhost: [10.0.0.53]}}", `"dev.localhost" is always the machine that asks`},
@@ -224,6 +229,7 @@ func TestNoDNSWarning(t *testing.T) {
 		"everybody, with cookies":    "dns: {clients: [0.0.0.0/0], listen: [':53'], cookies: {require: true}}",
 		"half of everybody":          "dns: {clients: [0.0.0.0/1], listen: [':53']}",
 		"one try is the whole time":  "dns: {timeouts: {upstream: 2s, query: 2s}}",
+		"another port of ours":       "dns: {listen: [':2053'], upstreams: ['127.0.0.1:2054']}",
 		"forward a longer name":      "dns: {forward: {myonion: [10.0.0.53], home.arpa: [10.0.0.53]}}",
 	} {
 		if _, problems := parseConfig("f.yaml", []byte(yaml)); len(problems) > 0 {

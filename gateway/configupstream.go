@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/sallyport/sallyport/dnsfilter/localdata"
 	"github.com/sallyport/sallyport/dnsfilter/upstream"
@@ -51,7 +53,8 @@ func (f *configFile) upstreams(v strictyaml.Value) {
 func (f *configFile) servers(list strictyaml.Value, all []placed) []string {
 	var good []string
 	for _, server := range all {
-		if !server.wrong(upstream.Config{Servers: []string{server.text}, Bootstrap: f.config.DNS.Bootstrap}) {
+		c := upstream.Config{Servers: []string{server.text}, Bootstrap: f.config.DNS.Bootstrap}
+		if !server.wrong(c) && !server.isSelf(c, f.config.DNS.sockets()) {
 			good = append(good, server.text)
 		}
 	}
@@ -127,6 +130,36 @@ func (p placed) wrong(c upstream.Config) bool {
 		err = pool.Close() // it has opened nothing yet
 	}
 	return err != nil
+}
+
+// isSelf says that a line names one of the door's own listeners, at its place.
+func (p placed) isSelf(c upstream.Config, own []netip.AddrPort) bool {
+	pool, err := upstream.New(c, upstream.Dependencies{})
+	if err != nil {
+		return false // which was said already
+	}
+	err = pool.RefuseSelf(own)
+	for _, one := range each(err) {
+		p.at.Errorf("%s", one)
+	}
+	_ = pool.Close() // it has opened nothing
+	return err != nil
+}
+
+// sockets are where the door will listen, as far as the file tells: a port 0
+// is any that is free.
+func (d *DNSConfig) sockets() []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, address := range slices.Concat(d.Listen, d.TLS.Listen, d.HTTPS.Listen, d.QUIC.Listen) {
+		if strings.HasPrefix(address, ":") {
+			address = "[::]" + address // every address, of both families
+		}
+		at, err := netip.ParseAddrPort(address)
+		if err == nil && at.Port() != 0 {
+			all = append(all, at)
+		}
+	}
+	return all
 }
 
 // records reads local records, and has them judged together.

@@ -246,7 +246,7 @@ func (c *Config) upstreams() (upstream.Config, error) {
 		CA:          c.UpstreamCA,
 		Try:         c.UpstreamTimeout,
 		Total:       c.QueryTimeout,
-		MaxInFlight: 2 * c.MaxQueries, // the DNS door's own, and as many of the proxy's
+		MaxInFlight: 3 * c.MaxQueries, // of UDP, of connections, and as many of the proxy's
 	}
 	for name, servers := range c.Forward {
 		u.Forward = append(u.Forward, upstream.Zone{Name: name, Servers: servers})

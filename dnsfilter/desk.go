@@ -74,7 +74,11 @@ func (d *desk) serve(ctx context.Context, q *ingress.Query, dst []byte) (reply [
 		return nil, true // Try has answered it
 	}
 	d.introduce(q)
-	if refusal := d.handler.inflight.Begin(d.client); refusal != ratelimit.None {
+	inflight := d.handler.inflight
+	if q.Transport.Stream() {
+		inflight = d.handler.streamed
+	}
+	if refusal := inflight.Begin(d.client); refusal != ratelimit.None {
 		reason, text := shedLookups, "too many queries are under way"
 		if refusal == ratelimit.OwnShare {
 			reason, text = shedClientLookups, "too many of your queries are under way"
@@ -85,7 +89,7 @@ func (d *desk) serve(ctx context.Context, q *ingress.Query, dst []byte) (reply [
 		}
 		return d.complain(q, dst, dnswire.RcodeServFail, dnswire.Extended(dnswire.EDEOther, text)), true
 	}
-	defer d.handler.inflight.End(d.client)
+	defer inflight.End(d.client)
 	return d.answer(ctx, q, dst)
 }
 

@@ -38,7 +38,7 @@ func (s *source) fetch(ctx context.Context, packed string) (*entry, error) {
 	key := unpackKey(packed)
 	e, err := s.answer(ctx, key)
 	if err == nil && serves(key, e) {
-		s.addSiblings(ctx, key, e)
+		err = s.addSiblings(ctx, key, e)
 	}
 	now := s.now()
 	switch {
@@ -48,7 +48,10 @@ func (s *source) fetch(ctx context.Context, packed string) (*entry, error) {
 	case !s.staleAtHand(packed, now):
 		s.metrics.cacheEvictions.Add(float64(s.cache.putSince(epoch, packed, failure(err, now))))
 	}
-	return e, err
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func (s *source) answer(ctx context.Context, key lookupKey) (*entry, error) {
@@ -100,7 +103,7 @@ func serves(key lookupKey, e *entry) bool {
 // its HTTPS record. Clients ask for all of these at once, so that this seldom
 // costs a query. Addresses that cannot be looked up cannot be reached through
 // us either; the answer is then not kept.
-func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) {
+func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) error {
 	var siblings [2]found
 	var under sync.WaitGroup
 	for i, qtype := range []uint16{dnswire.TypeA, dnswire.TypeAAAA} {
@@ -121,13 +124,18 @@ func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) {
 			continue
 		}
 		for _, fact := range f.entry.facts {
-			if len(e.facts) < 2*maxFacts && !slices.Contains(e.facts, fact) {
-				e.facts = append(e.facts, fact)
+			if slices.Contains(e.facts, fact) {
+				continue
 			}
+			if len(e.facts) >= 2*maxFacts {
+				return garbled("an answer that leads to too many places")
+			}
+			e.facts = append(e.facts, fact)
 		}
 		left := max(f.entry.lifetime-f.entry.age(now), time.Second)
 		e.lifetime = min(e.lifetime, left)
 	}
+	return nil
 }
 
 // explain is what clients are told of a failed lookup (RFC 8914 §4): in the

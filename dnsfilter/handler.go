@@ -30,7 +30,8 @@ type handler struct {
 	cookies  *cookie.Jar
 	limiter  *ratelimit.Limiter  // of clients
 	others   *ratelimit.Limiter  // of those who may not ask at all
-	inflight *ratelimit.Inflight // lookups by client
+	inflight *ratelimit.Inflight // lookups by client, over UDP,
+	streamed *ratelimit.Inflight // and over connections, so that made-up addresses cannot fill these
 	metrics  *metrics
 	log      *zap.Logger
 	now      func() time.Time // nil: time.Now

@@ -81,7 +81,7 @@ func New(c Config, d Dependencies) (*Server, error) {
 		ctx:     ctx,
 		fetch:   s.source.fetch,
 		panicky: s.handler.panicked,
-		limit:   4 * c.MaxQueries, // the DNS door's own, the proxy's, and what they bring with them
+		limit:   6 * c.MaxQueries, // those of upstreams, and what they bring with them
 		byKey:   make(map[string]*flight),
 	}
 	s.tending.Go(s.tend)
@@ -135,6 +135,7 @@ func newHandler(c *Config, d *Dependencies, l *lookups, jar *cookie.Jar) *handle
 		limiter:  ratelimit.New(ratelimit.Config{Rate: c.Rate, Burst: c.Burst, Exempt: c.RateExempt}),
 		others:   ratelimit.New(ratelimit.Config{Rate: strangersRate, MaxClients: maxStrangers}),
 		inflight: ratelimit.NewInflight(c.MaxQueries, max(c.MaxQueries/8, 1)),
+		streamed: ratelimit.NewInflight(c.MaxQueries, max(c.MaxQueries/8, 1)),
 		metrics:  l.metrics,
 		log:      d.Log,
 		now:      d.Now,

@@ -66,7 +66,8 @@ func (e *EDNS) readOption(code uint16, data []byte) bool {
 	case OptionKeepalive:
 		e.Keepalive = true
 	case OptionSubnet:
-		return e.readSubnet(data)
+		// With two, a client behind a trusted forwarder could speak for another.
+		return !e.Subnet.IsValid() && e.readSubnet(data)
 	}
 	return true
 }

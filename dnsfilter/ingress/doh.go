@@ -98,12 +98,20 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.altSvc != "" && r.ProtoMajor < 3:
 		w.Header().Set("Alt-Svc", h.altSvc)
 	}
+	if !h.reading.tryTake() {
+		h.shed(ShedBusy, 1)
+		h.refuse(w, http.StatusServiceUnavailable)
+		return
+	}
 	h.beginBody(w, r)
 	x := h.exchanges.get()
 	defer h.exchanges.put(x)
-	if status == http.StatusOK {
-		status = x.readQuery(r)
-	}
+	func() {
+		defer h.reading.give()
+		if status == http.StatusOK {
+			status = x.readQuery(r)
+		}
+	}()
 	h.endBody(w, r, status)
 	if status != http.StatusOK {
 		h.refuse(w, status)
@@ -119,7 +127,7 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // that nobody reads, which net/http does before the next request.
 func (h *dohHandler) beginBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.idle))
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(min(h.idle, streamPatience)))
 	}
 }
 

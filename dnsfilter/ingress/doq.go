@@ -120,11 +120,18 @@ func (v *doqVisit) answer(reading context.Context, stream *quic.Stream) {
 		return // the connection has been sent away
 	}
 	defer func() { v.member.end(v.in.crowd.now()) }()
+	if !v.in.reading.tryTake() {
+		v.in.shed(ShedBusy, 1)
+		stream.CancelRead(doqExcessiveLoad)
+		stream.CancelWrite(doqExcessiveLoad)
+		return
+	}
 	x := v.in.exchanges.get()
 	defer v.in.exchanges.put(x)
 	ready := context.AfterFunc(reading, func() { _ = stream.SetReadDeadline(longAgo) })
 	err := v.read(stream, x)
 	ready()
+	v.in.reading.give()
 	if err != nil {
 		v.refuse(stream, err)
 		return
@@ -189,7 +196,7 @@ var (
 // read reads the one query of a stream, to the end of the stream (RFC 9250
 // §4.2).
 func (v *doqVisit) read(stream *quic.Stream, x *exchange) error {
-	_ = stream.SetReadDeadline(time.Now().Add(v.in.idle))
+	_ = stream.SetReadDeadline(time.Now().Add(min(v.in.idle, streamPatience)))
 	var prefix [lengthBytes]byte
 	if err := readWhole(stream, prefix[:]); err != nil {
 		return err

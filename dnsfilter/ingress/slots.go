@@ -11,6 +11,10 @@ type slots chan struct{}
 
 func newSlots(n int) slots { return make(slots, n) }
 
+// streamPatience is how long a query in a stream may take to arrive: it is one
+// packet or two.
+const streamPatience = 2 * time.Second
+
 // tryTake takes a slot if one is free; give must follow.
 func (s slots) tryTake() bool {
 	select {

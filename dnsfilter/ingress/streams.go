@@ -24,7 +24,11 @@ type shared struct {
 	limits
 	crowd *crowd
 	slots slots
-	shed  func(reason string, n int)
+	// reading bounds how many queries by HTTPS and QUIC are being read at a
+	// time: they come in streams, of which a connection has many, and one that
+	// never ends costs as much as one that is answered.
+	reading slots
+	shed    func(reason string, n int)
 
 	stopped atomic.Bool
 }

@@ -103,6 +103,11 @@ func samples() map[string]struct {
 		"server cookie too short": {withOption(OptionCookie, append(eight, 1, 2, 3, 4, 5, 6, 7)...), RcodeFormErr},
 		"cookie too long":         {withOption(OptionCookie, make([]byte, 41)...), RcodeFormErr},
 		"subnet":                  {withOption(OptionSubnet, 0, 1, 24, 0, 192, 0, 2), RcodeNoError},
+		"two subnets": {rawQuery(func(b []byte) []byte {
+			one := []byte{0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2}
+			b[len(b)-1] = byte(2 * len(one))
+			return append(append(b, one...), one...)
+		}), RcodeFormErr},
 		"subnet of nothing":       {withOption(OptionSubnet, 0, 0, 0, 0), RcodeNoError},
 		"a cookie alone":          {cookieQuery(eight), RcodeCookieQuery},
 		"a broken cookie alone":   {cookieQuery(eight[:3]), RcodeFormErr},

@@ -40,29 +40,6 @@ func TestIdleWatch(t *testing.T) {
 	})
 }
 
-func TestGate(t *testing.T) {
-	var g gate
-	first, second := g.enter(), g.enter()
-	if !first || !second {
-		t.Fatal("the gate is shut")
-	}
-	empty := g.close()
-	if g.enter() {
-		t.Fatal("entered a closed gate")
-	}
-	g.leave()
-	select {
-	case <-empty:
-		t.Fatal("empty with one inside")
-	default:
-	}
-	g.leave()
-	<-empty
-	<-g.close()
-	var unused gate
-	<-unused.close()
-}
-
 // connectRequest is what net/http makes of the heads below.
 var connectRequest = &http.Request{Method: http.MethodConnect, RequestURI: "a:1", Proto: "HTTP/1.1"}
 

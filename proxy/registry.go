@@ -3,13 +3,14 @@ package proxy
 import (
 	"sync"
 
+	"github.com/sallyport/sallyport/gate"
 	"github.com/sallyport/sallyport/policy"
 )
 
 // registry holds every tunnel and WebSocket that is open or being opened.
 type registry struct {
 	limit int
-	open  gate // one entry a tunnel, left when its last goroutine is done
+	open  gate.Gate // one entry a tunnel, left when its last goroutine is done
 
 	mu      sync.Mutex
 	tunnels map[*tunnel]struct{}
@@ -24,7 +25,7 @@ func newRegistry(limit int) *registry {
 func (r *registry) add(t *tunnel) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.tunnels) >= r.limit || !r.open.enter() {
+	if len(r.tunnels) >= r.limit || !r.open.Enter() {
 		return false
 	}
 	r.tunnels[t] = struct{}{}
@@ -35,7 +36,7 @@ func (r *registry) remove(t *tunnel) {
 	r.mu.Lock()
 	delete(r.tunnels, t)
 	r.mu.Unlock()
-	r.open.leave()
+	r.open.Leave()
 }
 
 // all lists the tunnels of this moment.

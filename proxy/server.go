@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/gate"
 )
 
 // Server is the proxy door. Make it with New. Its methods are safe for
@@ -29,7 +31,7 @@ type Server struct {
 	forwarder   http.Handler
 	pseudonym   string // of this process, in Via
 
-	requests gate // handlers under way
+	requests gate.Gate // handlers under way
 	base     context.Context
 	cancel   context.CancelFunc
 
@@ -173,12 +175,12 @@ type connKey struct{}
 // ServeHTTP answers one request. It is called by the server's own listeners
 // only.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.requests.enter() {
+	if !s.requests.Enter() {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "the proxy is stopping", http.StatusServiceUnavailable)
 		return
 	}
-	defer s.requests.leave()
+	defer s.requests.Leave()
 	conn, ok := r.Context().Value(connKey{}).(*clientConn)
 	if !ok {
 		panic("proxy: request from a foreign listener")
@@ -210,7 +212,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		stopping.Go(func() { errs[i] = server.Shutdown(ctx) })
 	}
 	stopping.Wait()
-	noTunnels := s.tunnels.open.close()
+	noTunnels := s.tunnels.open.Close()
 	select {
 	case <-noTunnels:
 	case <-ctx.Done():
@@ -222,7 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, server := range servers {
 		_ = server.Close() // it has nothing to report that Shutdown did not
 	}
-	noRequests := s.requests.close()
+	noRequests := s.requests.Close()
 	<-noTunnels
 	<-noRequests
 	s.transport.CloseIdleConnections()

@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"net"
+
+	"github.com/sallyport/sallyport/gate"
 )
 
 // forwardWebSocket opens a plain WebSocket. It is registered, and judged once
@@ -38,7 +40,7 @@ func (f closeFunc) Close() error { return f() }
 type socketConn struct {
 	net.Conn
 	tunnel *tunnel
-	busy   gate // reads and writes under way
+	busy   gate.Gate // reads and writes under way
 }
 
 // newSocketConn begins the tunnel. buffered bytes have been read from the
@@ -54,10 +56,10 @@ func newSocketConn(conn net.Conn, t *tunnel, buffered int) *socketConn {
 
 // Read reads from the client.
 func (c *socketConn) Read(p []byte) (int, error) {
-	if !c.busy.enter() {
+	if !c.busy.Enter() {
 		return 0, net.ErrClosed
 	}
-	defer c.busy.leave()
+	defer c.busy.Leave()
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.tunnel.movedUp(int64(n))
@@ -70,10 +72,10 @@ func (c *socketConn) Read(p []byte) (int, error) {
 
 // Write writes to the client.
 func (c *socketConn) Write(p []byte) (int, error) {
-	if !c.busy.enter() {
+	if !c.busy.Enter() {
 		return 0, net.ErrClosed
 	}
-	defer c.busy.leave()
+	defer c.busy.Leave()
 	n, err := c.Conn.Write(p)
 	if n > 0 {
 		c.tunnel.movedDown(int64(n))
@@ -90,5 +92,5 @@ func (c *socketConn) Write(p []byte) (int, error) {
 func (c *socketConn) settle() {
 	c.tunnel.reached(closedByUpstream)
 	_ = c.Conn.Close()
-	<-c.busy.close()
+	<-c.busy.Close()
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/gate"
 )
 
 // maxPathID is how long the id behind the path may be.
@@ -58,7 +60,7 @@ type dohHandler struct {
 	door      Door
 	bursts    *bursts
 	exchanges *exchanges
-	requests  gate
+	requests  gate.Gate
 }
 
 // open is called before the first request.
@@ -74,10 +76,10 @@ func (h *dohHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		panic("ingress: request from a foreign listener")
 	}
-	if !h.requests.enter() {
+	if !h.requests.Enter() {
 		panic(http.ErrAbortHandler) // served too late
 	}
-	defer h.requests.leave()
+	defer h.requests.Leave()
 	if !visitor.member.begin() {
 		panic(http.ErrAbortHandler) // the connection has been sent away
 	}

@@ -91,7 +91,7 @@ func (in *web3) end(ctx context.Context) {
 		defer close(gone)
 		_ = in.server.Shutdown(ctx)
 	}()
-	in.handler.requests.wait()
+	<-in.handler.requests.Close()
 	timer := time.NewTimer(lastWords)
 	defer timer.Stop()
 	select {

@@ -97,7 +97,7 @@ func (in *web) Serve(ctx context.Context, door Door) {
 	_ = in.server.Close()       // of what is left when ctx has ended
 	<-served
 	in.conns.Wait()
-	in.handler.requests.wait()
+	<-in.handler.requests.Close()
 }
 
 // changed follows a connection's life; it is net/http's ConnState hook.

@@ -81,6 +81,12 @@ type door struct {
 	records []policy.Decision
 }
 
+// patience is when a test gives up on what must come.
+const patience = 10 * time.Second
+
+// impatient is a door's setting for an upstream that is waited for in vain.
+func impatient(c *Config) { c.UpstreamTimeout, c.QueryTimeout = time.Second/2, time.Second }
+
 // openDoor opens a door whose decisions are d's and whose upstreams are ups.
 // Settings may be changed by adjust.
 func openDoor(t *testing.T, d policy.Decider, adjust func(*Config), ups ...*fakeUpstream) *door {
@@ -101,8 +107,8 @@ func newDoor(t *testing.T, d policy.Decider, adjust func(*Config), ups ...*fakeU
 		Clients:         []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		TTL:             30 * time.Second,
 		CacheBytes:      1 << 20,
-		UpstreamTimeout: 250 * time.Millisecond,
-		QueryTimeout:    time.Second,
+		UpstreamTimeout: patience, // on a busy machine as well, nothing is given up by accident
+		QueryTimeout:    patience,
 	}
 	for _, u := range ups {
 		c.Upstreams = append(c.Upstreams, "udp://"+u.addr)
@@ -169,7 +175,7 @@ func (o *door) ask(m *dns.Msg) *dns.Msg { return o.askOver("udp", m) }
 
 func (o *door) askOver(network string, m *dns.Msg) *dns.Msg {
 	o.t.Helper()
-	client := dns.Client{Net: network, Timeout: 5 * time.Second, UDPSize: dns.MaxMsgSize}
+	client := dns.Client{Net: network, Timeout: 2 * patience, UDPSize: dns.MaxMsgSize}
 	reply, _, err := client.Exchange(m, o.addr)
 	if err != nil {
 		o.t.Fatalf("%s %s over %s: %v", m.Question[0].Name, typeName(m.Question[0].Qtype), network, err)
@@ -225,10 +231,11 @@ func (o *door) metric(name string, labels ...string) float64 {
 }
 
 // settled is metric for one that has to become want: a batch is counted when
-// its replies have gone out.
+// its replies have gone out. Whatever else it is after some patience is
+// returned too.
 func (o *door) settled(want float64, name string, labels ...string) float64 {
 	o.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		got := o.metric(name, labels...)
 		if got == want || time.Now().After(deadline) {
@@ -241,7 +248,7 @@ func (o *door) settled(want float64, name string, labels ...string) float64 {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)

@@ -25,7 +25,7 @@ func dyingZone(t *testing.T, records ...string) (*fakeUpstream, *atomic.Bool) {
 
 func TestStaleAnswersWhileUpstreamIsDown(t *testing.T) {
 	up, dead := dyingZone(t, "a.example. 60 IN A 192.0.2.1")
-	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.ServeStale = time.Hour }, up)
+	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { impatient(c); c.ServeStale = time.Hour }, up)
 	o.ask(query("a.example", dns.TypeA))
 	o.ask(query("gone.example", dns.TypeA))
 	dead.Store(true)
@@ -72,7 +72,7 @@ func TestStaleAnswersAreJudged(t *testing.T) {
 			return ban(r)
 		}
 		return allowAll(r)
-	}), func(c *Config) { c.ServeStale = time.Hour }, up)
+	}), func(c *Config) { impatient(c); c.ServeStale = time.Hour }, up)
 	o.ask(query("vanity.example", dns.TypeA))
 	dead.Store(true)
 	banned.Store(true)
@@ -84,7 +84,7 @@ func TestStaleAnswersAreJudged(t *testing.T) {
 
 func TestWithoutServeStaleNothingIs(t *testing.T) {
 	up, dead := dyingZone(t, "a.example. 60 IN A 192.0.2.1")
-	o := openDoor(t, deciderFunc(allowAll), nil, up)
+	o := openDoor(t, deciderFunc(allowAll), impatient, up)
 	o.ask(query("a.example", dns.TypeA))
 	dead.Store(true)
 	o.clock.Advance(61 * time.Second)

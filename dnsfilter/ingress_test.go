@@ -202,28 +202,33 @@ func TestTCPMoreThanIsPipelined(t *testing.T) {
 }
 
 func TestTCPGarbageEndsTheConnection(t *testing.T) {
-	o := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.IdleTimeout = 100 * time.Millisecond })
-	for name, bytes := range map[string][]byte{
-		"zero length":       {0, 0},
-		"short of a header": {0, 5, 1, 2, 3, 4, 5},
-		"far too long":      {0xFF, 0xFF},
-		"nothing":           {},
-		"half a length":     {0},
-		"half a query":      frame(rawQuery())[:20],
+	patient := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.IdleTimeout = time.Minute })
+	hasty := openDoor(t, deciderFunc(allowAll), func(c *Config) { c.IdleTimeout = 100 * time.Millisecond })
+	for _, tt := range []struct {
+		name  string
+		door  *door
+		bytes []byte
+	}{
+		{"zero length", patient, []byte{0, 0}},
+		{"short of a header", patient, []byte{0, 5, 1, 2, 3, 4, 5}},
+		{"far too long", patient, []byte{0xFF, 0xFF}},
+		{"nothing", hasty, nil},
+		{"half a length", hasty, []byte{0}},
+		{"half a query", hasty, frame(rawQuery())[:20]},
 	} {
-		t.Run(name, func(t *testing.T) {
-			conn := dialDoor(t, o)
-			conn.Write(bytes)
+		t.Run(tt.name, func(t *testing.T) {
+			conn := dialDoor(t, tt.door)
+			conn.Write(tt.bytes)
 			awaitEnd(t, conn)
 		})
 	}
-	if n := o.settled(3, "sallyport_dns_shed_total", "reason", "malformed"); n != 3 {
+	if n := patient.settled(3, "sallyport_dns_shed_total", "reason", "malformed"); n != 3 {
 		t.Errorf("%v counted, want 3", n)
 	}
 	response, twoQuestions := rawQuery(), rawQuery()
 	response[2] |= 0x80
 	twoQuestions[5] = 2
-	conn := dialDoor(t, o)
+	conn := dialDoor(t, patient)
 	conn.Write(frame(response)) // a response: no reply, no harm
 	conn.Write(frame(twoQuestions))
 	if reply := readFrame(t, conn); reply.Rcode != dns.RcodeFormatError {

@@ -20,6 +20,13 @@ func (l *arrivalLog) note(q *Query) {
 	l.times = append(l.times, q.Arrived)
 }
 
+// forget begins anew.
+func (l *arrivalLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.times = nil
+}
+
 // check fails where a query came before begun or after ended.
 func (l *arrivalLog) check(t *testing.T, n int, begun, ended time.Time) {
 	t.Helper()
@@ -88,7 +95,7 @@ func TestStreamArrivedBeforeItWaited(t *testing.T) {
 
 	// What is read later has come later.
 	begun = time.Now()
-	log.times = nil
+	log.forget()
 	sendAll(t, conn, framesOf(packQuestion(t, 1, "later.example")))
 	receiveFrame(t, conn)
 	log.check(t, 1, begun, time.Now())

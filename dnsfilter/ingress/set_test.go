@@ -119,8 +119,10 @@ func TestSetEveryTransport(t *testing.T) {
 			t.Errorf("%s has a certificate: %v", transport, has)
 		}
 	}
-	if s.Busy() != 0 || s.Waiting() != 0 || s.Dropped() != 0 || s.Unsent() != 0 {
-		t.Errorf("busy %d, waiting %d, dropped %d, unsent %d", s.Busy(), s.Waiting(), s.Dropped(), s.Unsent())
+	// A worker is free once its reply has gone out.
+	eventually(t, "nobody is busy", func() bool { return s.Busy() == 0 && s.Waiting() == 0 })
+	if s.Dropped() != 0 || s.Unsent() != 0 {
+		t.Errorf("dropped %d, unsent %d", s.Dropped(), s.Unsent())
 	}
 }
 
@@ -322,14 +324,19 @@ func TestSetClientCertificates(t *testing.T) {
 // ask on another.
 func TestSetSharesConnections(t *testing.T) {
 	s := openSet(t, func(c *Config, _ *Dependencies) { c.MaxConns = 4 })
-	for range 20 {
-		silent, err := net.Dial("tcp", s.address(t, "dns tcp"))
+	const silent = 20
+	for range silent {
+		conn, err := net.Dial("tcp", s.address(t, "dns tcp"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer silent.Close()
+		defer conn.Close()
 	}
-	eventually(t, "it is full", func() bool { return s.Conns(TCP) == 4 })
+	// Each listener accepts for itself: one that is accepted late would go for
+	// who asks.
+	eventually(t, "all have come, and all but four have gone for others", func() bool {
+		return s.Conns(TCP) == 4 && s.shed.of(ShedConnections) == silent-4 && s.shared.crowd.standing(newcomer) == 0
+	})
 	if _, reply := s.get(t, s.webClient(true, nil), packQuestion(t, 0, "now.example")); len(reply) == 0 {
 		t.Error("no reply over HTTPS")
 	}

@@ -41,16 +41,23 @@ func TestStreamIdleEnds(t *testing.T) {
 
 // A client whose query takes longer than a connection may idle is not idle.
 func TestStreamWaitingIsNotIdle(t *testing.T) {
-	const idle = 500 * time.Millisecond
+	const idle = time.Second
 	a := newAuthority(t, "root")
 	config := loadCertificates(t, a.serverFiles(t)).serverConfig("dot")
 	plain, secured := serveStreams(t, streamSetup{idle: idle}), serveStreams(t, streamSetup{idle: idle, tls: config})
-	conns := []net.Conn{plain.dial(t), tls.Client(secured.dial(t), &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})}
-	for _, conn := range conns {
+	var conns []net.Conn
+	for _, dial := range []func() net.Conn{
+		func() net.Conn { return plain.dial(t) },
+		func() net.Conn {
+			return tls.Client(secured.dial(t), &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})
+		},
+	} {
+		conn := dial()
+		conns = append(conns, conn)
 		sendAll(t, conn, framesOf(packQuestion(t, 1, "held.example")))
 	}
 	eventually(t, "both are held", func() bool { return plain.door.held.Load() == 1 && secured.door.held.Load() == 1 })
-	time.Sleep(2 * idle) // the test holds however long it takes
+	time.Sleep(idle * 3 / 2) // the test holds however long it takes
 	close(plain.door.hold)
 	close(secured.door.hold)
 	for _, conn := range conns {

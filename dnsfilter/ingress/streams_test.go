@@ -281,10 +281,10 @@ func TestStreamWaitsForASlot(t *testing.T) {
 }
 
 func TestStreamShedsWhatFindsNoSlot(t *testing.T) {
-	s := serveStreams(t, streamSetup{slots: 1, idle: 500 * time.Millisecond})
-	first, second := s.dial(t), s.dial(t)
-	sendAll(t, first, framesOf(packQuestion(t, 1, "held.example")))
+	s := serveStreams(t, streamSetup{slots: 1, idle: time.Second})
+	sendAll(t, s.dial(t), framesOf(packQuestion(t, 1, "held.example")))
 	eventually(t, "the slot is taken", func() bool { return s.door.held.Load() == 1 })
+	second := s.dial(t)
 	sendAll(t, second, framesOf(packQuestion(t, 2, "later.example")))
 	expectEnd(t, second)
 	if n := s.shed.of(ShedBusy); n != 1 {

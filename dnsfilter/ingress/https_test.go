@@ -74,7 +74,9 @@ func TestDoHRequests(t *testing.T) {
 	base := "https://" + s.address(t, "dns https")
 	get := func(wire []byte) string { return "/dns-query?dns=" + base64.RawURLEncoding.EncodeToString(wire) }
 	post := func(wire []byte) io.Reader { return bytes.NewReader(wire) }
-	unknownLength := func(wire []byte) io.Reader { return io.MultiReader(bytes.NewReader(wire)) }
+	// Of a reader that it does not know, net/http does not know the length.
+	type unknown struct{ *bytes.Reader }
+	unknownLength := func(wire []byte) io.Reader { return unknown{bytes.NewReader(wire)} }
 	tests := []struct {
 		name        string
 		method      string
@@ -128,9 +130,6 @@ func TestDoHRequests(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, HTTP/2 %v", test.name, h2), func(t *testing.T) {
 				if seeker, ok := test.body.(io.Seeker); ok {
 					_, _ = seeker.Seek(0, io.SeekStart)
-				}
-				if h2 && test.body != nil && strings.Contains(test.name, "not said") {
-					t.Skip("the body has been read")
 				}
 				r, err := http.NewRequestWithContext(t.Context(), test.method, base+test.path, test.body)
 				if err != nil {
@@ -280,7 +279,7 @@ func TestDoHClientGone(t *testing.T) {
 func TestDoHSlowBody(t *testing.T) {
 	s := openSet(t, func(c *Config, d *Dependencies) {
 		onlyHTTPS(c, d)
-		c.Idle = 500 * time.Millisecond
+		c.Idle = time.Second
 	})
 	for _, test := range []struct {
 		contentType string
@@ -305,7 +304,7 @@ func TestDoHSlowBody(t *testing.T) {
 
 // An answer may take longer than a client may take to ask.
 func TestDoHSlowAnswer(t *testing.T) {
-	const idle = 500 * time.Millisecond
+	const idle = 2 * time.Second
 	s := openSet(t, func(c *Config, d *Dependencies) {
 		withHTTP3(c, d)
 		c.Idle = idle
@@ -319,7 +318,7 @@ func TestDoHSlowAnswer(t *testing.T) {
 		}
 	}
 	eventually(t, "all are held", func() bool { return int(s.door.held.Load()) == cap(replies) })
-	time.Sleep(2 * idle) // the test holds however long it takes
+	time.Sleep(idle * 3 / 2) // the test holds however long it takes
 	close(s.door.hold)
 	for range cap(replies) {
 		if err := <-replies; err != nil {

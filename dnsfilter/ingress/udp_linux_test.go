@@ -157,7 +157,7 @@ func TestUDPIgnoresBroadcasts(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	all := netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), l.local.Port())
 	if _, err := conn.WriteToUDPAddrPort([]byte("query"), all); err != nil {
-		t.Skip("no broadcasts here:", err)
+		t.Fatal(err)
 	}
 	eventually(t, "all have shed it", func() bool { return shed.of(ShedMalformed) == 3 })
 	if n := door.tried.Load(); n != 0 {

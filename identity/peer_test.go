@@ -68,7 +68,7 @@ groups:
 rules:
   - {name: rooms, who: {groups: [rooms]}, what: {domains: [zoom.us]}, action: allow}
   - {name: named, who: {devices: [LAPTOP-17]}, what: {domains: [zoom.us]}, action: allow}
-  - {name: ceo, who: {users: [ceo@corp.example]}, what: {domains: [zoom.us]}, action: allow}
+  - {name: chief, who: {users: [chief@corp.example]}, what: {domains: [zoom.us]}, action: allow}
   - {name: memo, what: {domains: [zoom.us]}, action: block}
 default: allow
 `)}})
@@ -109,7 +109,7 @@ func TestPolicyKnowsPeers(t *testing.T) {
 		{"path, another device", path("laptop-18"), "memo"},
 		{"certificate, MAC address", certificate("", "AABB.CCDD.EE0F"), "rooms"},
 		{"certificate, second name", certificate("", "x.corp.example", "ROOM-1.corp.example"), "rooms"},
-		{"certificate, user", certificate("CEO@corp.example"), "ceo"},
+		{"certificate, user", certificate("Chief@corp.example"), "chief"},
 		{"certificate, other user", certificate("priya@corp.example", "x"), "memo"},
 		{"nothing", Peer{}, "memo"},
 	} {
@@ -146,7 +146,7 @@ func TestPeersKeepNoPolicyAlive(t *testing.T) {
 	first = nil
 	r := New(Config{}, engine)
 	r.ByPeer(desk, Peer{Devices: []string{"room-1.corp.example"}, Source: SourcePath})
-	r.ByPeer(other, Peer{User: "ceo@corp.example", Source: SourceCertificate})
+	r.ByPeer(other, Peer{User: "chief@corp.example", Source: SourceCertificate})
 	runtime.GC()
 	if old.Value() == nil {
 		t.Fatal("the policy in force is gone")
@@ -228,7 +228,7 @@ func TestByPeerDoesNotAllocate(t *testing.T) {
 	r := New(Config{Remember: time.Hour}, policy.NewEngine(policyOf(t, "one")))
 	for name, peer := range map[string]Peer{
 		"device":          {Devices: []string{"laptop-17"}, Source: SourcePath},
-		"user and device": {User: "ceo@corp.example", Devices: []string{"a", "b"}, Source: SourceCertificate},
+		"user and device": {User: "chief@corp.example", Devices: []string{"a", "b"}, Source: SourceCertificate},
 	} {
 		r.ByPeer(desk, peer)
 		if n := testing.AllocsPerRun(100, func() { r.ByPeer(desk, peer) }); n != 0 {

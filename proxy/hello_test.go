@@ -47,12 +47,12 @@ func fragment(hello []byte, size int) []byte {
 // kind.
 func helloWithName(t testing.TB, raw string) []byte {
 	t.Helper()
-	placeholder := strings.Repeat("x", len(raw)-3) + ".yz"
-	hello := clientHello(t, placeholder)
-	if !bytes.Contains(hello, []byte(placeholder)) {
-		t.Fatal("placeholder not found")
+	plain := strings.Repeat("x", len(raw)-3) + ".yz"
+	hello := clientHello(t, plain)
+	if !bytes.Contains(hello, []byte(plain)) {
+		t.Fatal("the hello does not hold its server name")
 	}
-	return bytes.Replace(hello, []byte(placeholder), []byte(raw), 1)
+	return bytes.Replace(hello, []byte(plain), []byte(raw), 1)
 }
 
 // twoNames is a hello with two names in its server_name extension.

@@ -69,7 +69,7 @@ type builder struct {
 // group reads a list of servers. One that was mentioned before is shared, with
 // its connections and its health.
 func (b *builder) group(servers []string, s Strategy) (*group, error) {
-	g := &group{strategy: s, total: b.pool.config.Total, now: b.pool.deps.Now, crew: &b.pool.crew, asides: b.pool.ctx}
+	g := &group{strategy: s, total: b.pool.config.Total, now: b.pool.deps.Now, crew: &b.pool.crew, pool: b.pool.ctx}
 	var problems []error
 	for _, text := range servers {
 		r, err := b.resolver(text)

@@ -13,7 +13,7 @@ type group struct {
 	total     time.Duration
 	now       func() time.Time
 	crew      *crew
-	asides    context.Context // ends queries that nobody waits for
+	pool      context.Context // ends with the Pool
 	asked     atomic.Uint64
 }
 
@@ -51,7 +51,7 @@ func (g *group) ask(ctx context.Context, q Query) (Answer, error) {
 				return answer, nil
 			}
 			worst = worse(worst, asError(err))
-			if ctx.Err() != nil || !time.Now().Before(deadline) {
+			if ctx.Err() != nil || g.pool.Err() != nil || !time.Now().Before(deadline) {
 				return Answer{}, worst
 			}
 		}
@@ -141,6 +141,6 @@ func (g *group) lookAside(q Query, list []*resolver, well int) {
 
 func (g *group) askAside(r *resolver, q Query) {
 	g.crew.start(func() {
-		_, _ = r.ask(g.asides, q, time.Now().Add(r.watch.try)) // what counts is noted
+		_, _ = r.ask(g.pool, q, time.Now().Add(r.watch.try)) // what counts is noted
 	}, func(error) {}) // nobody waits
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type sessionQUIC struct {
 	crew   *crew
 	calls  *calls
 	ctx    context.Context // ends the connection that is being made, and every exchange
+	lines  sync.WaitGroup  // of connections that are there; none begins once the crew has gone
 
 	mu      sync.Mutex
 	current *connQUIC // nil: none
@@ -164,16 +166,32 @@ func (t *sessionQUIC) join() (conn *connQUIC, used bool) {
 func (t *sessionQUIC) connect(c *connQUIC) {
 	ctx, cancel := context.WithTimeout(t.ctx, connectTimeout)
 	defer cancel()
-	c.conn, c.err = connect(ctx, t.to, func(ctx context.Context, target netip.AddrPort) (*quic.Conn, error) {
-		return quic.DialAddr(ctx, target.String(), t.secure, &quic.Config{
-			HandshakeIdleTimeout:       connectTimeout,
-			MaxIdleTimeout:             idleQUIC,
-			MaxConnectionReceiveWindow: windowQUIC,
-			MaxIncomingStreams:         -1, // the server has nothing to ask
-			MaxIncomingUniStreams:      -1,
-		})
-	})
+	c.conn, c.err = connect(ctx, t.to, t.dial)
 	t.settle(c)
+}
+
+// dial makes a connection on a line of its own, which goes with it.
+func (t *sessionQUIC) dial(ctx context.Context, target netip.AddrPort) (*quic.Conn, error) {
+	line, err := openLine(target)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := line.transport.Dial(ctx, net.UDPAddrFromAddrPort(target), t.secure, &quic.Config{
+		HandshakeIdleTimeout:       connectTimeout,
+		MaxIdleTimeout:             idleQUIC,
+		MaxConnectionReceiveWindow: windowQUIC,
+		MaxIncomingStreams:         -1, // the server has nothing to ask
+		MaxIncomingUniStreams:      -1,
+	})
+	if err != nil {
+		line.close()
+		return nil, err
+	}
+	t.lines.Go(func() {
+		<-conn.Context().Done() // by then the server has been told
+		line.close()
+	})
+	return conn, nil
 }
 
 // settle tells those who wait for a connection that it is there, or that it is
@@ -236,4 +254,5 @@ func (t *sessionQUIC) cleanUp() {
 	if c != nil && c.made() && c.err == nil {
 		t.drop(c)
 	}
+	t.lines.Wait()
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"syscall"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -18,23 +16,15 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-// Bounds of a lingering close: what a client may still be sending while it is
-// told no is read and thrown away, because unread bytes would make the kernel
-// reset the connection and destroy the answer on its way.
-const (
-	lingerTime  = 5 * time.Second
-	lingerQuiet = 500 * time.Millisecond // nothing came for this long: the client has stopped
-	lingerBytes = 16 << 20
-)
+// deny counts an answer, and has the front give it.
+func (x *exchange) deny(a answer) {
+	x.server.metrics.answered(x.method, a.status)
+	x.front.deny(x, a)
+}
 
 // refuse answers with the verdict, and records it.
 func (x *exchange) refuse() {
-	d := x.record()
-	refusal := blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time)
-	x.answer(http.StatusForbidden, func(w http.ResponseWriter) {
-		w.Header().Set("Proxy-Status", "sallyport; error=http_request_denied") // RFC 9209 §2.3.9
-		blockpage.Write(w, x.r, http.StatusForbidden, refusal)
-	})
+	x.deny(answer{status: http.StatusForbidden, decision: x.record(), proxyStatus: "http_request_denied"}) // RFC 9209 §2.3.9
 }
 
 // askWho answers a request for which it matters who asks. A browser that is
@@ -42,7 +32,7 @@ func (x *exchange) refuse() {
 // could not be checked, it is told to come back instead.
 func (x *exchange) askWho() {
 	if err := x.unproven; err != nil && !x.server.dependencies.BadCredentials(err) {
-		x.server.dependencies.Log.Debug("credentials not checked", zap.Stringer("client", x.conn.addr), zap.Error(err))
+		x.server.dependencies.Log.Debug("credentials not checked", zap.Stringer("client", x.client), zap.Error(err))
 		x.unavailable("your password cannot be checked at the moment; try again\n")
 		return
 	}
@@ -52,42 +42,15 @@ func (x *exchange) askWho() {
 // challenge asks for a user name and a password (RFC 9110 §15.5.8, RFC 7617).
 // It is no decision, and is not recorded as one.
 func (x *exchange) challenge() {
-	x.answer(http.StatusProxyAuthRequired, func(w http.ResponseWriter) {
-		w.Header().Set("Proxy-Authenticate", "Basic realm="+quoted(x.server.config.Realm)+`, charset="UTF-8"`)
-		writeText(w, x.r, http.StatusProxyAuthRequired, "this destination needs your user name and password\n")
-	})
-}
-
-// quoted writes a quoted-string (RFC 9110 §5.6.4) of visible ASCII.
-func quoted(text string) string {
-	var b bytes.Buffer
-	b.WriteByte('"')
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '"' || c == '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c >= ' ' && c < 0x7f:
-			b.WriteByte(c)
-		default:
-			b.WriteByte('?')
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	x.deny(answer{status: http.StatusProxyAuthRequired, challenge: true, text: "this destination needs your user name and password\n"})
 }
 
 // say answers with one line of text.
-func (x *exchange) say(status int, text string) {
-	x.answer(status, func(w http.ResponseWriter) { writeText(w, x.r, status, text) })
-}
+func (x *exchange) say(status int, text string) { x.deny(answer{status: status, text: text}) }
 
 // hangUp answers a request that makes no sense, and serves none behind it.
 func (x *exchange) hangUp(err error) {
-	x.answer(http.StatusBadRequest, func(w http.ResponseWriter) {
-		w.Header().Set("Connection", "close")
-		writeText(w, x.r, http.StatusBadRequest, err.Error()+"\n")
-	})
+	x.deny(answer{status: http.StatusBadRequest, text: err.Error() + "\n", last: true})
 }
 
 // busy answers that the number of tunnels is used up.
@@ -98,10 +61,7 @@ func (x *exchange) busy() {
 
 // unavailable answers what a later try may be more successful with.
 func (x *exchange) unavailable(text string) {
-	x.answer(http.StatusServiceUnavailable, func(w http.ResponseWriter) {
-		w.Header().Set("Retry-After", "5")
-		writeText(w, x.r, http.StatusServiceUnavailable, text)
-	})
+	x.deny(answer{status: http.StatusServiceUnavailable, text: text, retry: true})
 }
 
 // unreachable answers that the origin could not be reached. The text names
@@ -110,10 +70,7 @@ func (x *exchange) unreachable(err error) {
 	failure := describe(err)
 	x.server.dependencies.Log.Debug("origin not reached", zap.String("decision", x.id),
 		zap.Stringer("host", x.request.Host), zap.Error(err))
-	x.answer(failure.status, func(w http.ResponseWriter) {
-		w.Header().Set("Proxy-Status", "sallyport; error="+failure.proxyStatus)
-		writeText(w, x.r, failure.status, failure.text(x.request.Host))
-	})
+	x.deny(answer{status: failure.status, proxyStatus: failure.proxyStatus, text: failure.text(x.request.Host)})
 }
 
 // failure is an error as a client may see it.
@@ -162,6 +119,22 @@ func describe(err error) failure {
 	}
 }
 
+// write gives the answer over HTTP. r is the request that it answers; of it
+// only the method and Accept matter.
+func (a answer) write(w http.ResponseWriter, r *http.Request, realm string) {
+	a.header(w.Header(), realm)
+	if a.decision == nil {
+		writeText(w, r, a.status, a.text)
+		return
+	}
+	blockpage.Write(w, r, a.status, refusalOf(a.decision))
+}
+
+// refusalOf is what a refusal's page says.
+func refusalOf(d *policy.Decision) blockpage.Refusal {
+	return blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time)
+}
+
 // writeText answers with text, and with headers alone where r is a HEAD.
 func writeText(w http.ResponseWriter, r *http.Request, status int, text string) {
 	header := w.Header()
@@ -173,138 +146,4 @@ func writeText(w http.ResponseWriter, r *http.Request, status int, text string) 
 	if r.Method != http.MethodHead {
 		_, _ = io.WriteString(w, text) // an error means that the client has left
 	}
-}
-
-// answer sends what write writes, and counts it. It is delivered whole even
-// when the client has not waited for it.
-func (x *exchange) answer(status int, write func(http.ResponseWriter)) {
-	x.server.metrics.answered(x.method, status)
-	if x.r.Method == http.MethodConnect {
-		x.answerConnect(write)
-		return
-	}
-	if !x.hasBody() {
-		write(x.w)
-		return
-	}
-	// Without this net/http would wait for the client's body, or give up on
-	// the connection, before the client has heard a word.
-	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	write(x.w)
-	x.discardBody()
-}
-
-// hasBody reports whether the client is sending a body along.
-func (x *exchange) hasBody() bool { return x.r.Body != nil && x.r.Body != http.NoBody }
-
-// answerConnect keeps the connection for the next request when the client has
-// waited for the answer. When it has not, what it sent was meant for the tunnel
-// that it did not get, must not be taken for a request, and is thrown away.
-func (x *exchange) answerConnect(write func(http.ResponseWriter)) {
-	if !x.conn.sentEarly() {
-		write(x.w)
-		return
-	}
-	var memory memoryResponse
-	write(&memory)
-	x.server.crowd.stay(x.conn.addr)
-	defer x.server.crowd.leave(x.conn.addr)
-	conn, _, err := http.NewResponseController(x.w).Hijack()
-	if err != nil {
-		write(x.w)
-		return
-	}
-	_ = conn.SetDeadline(time.Now().Add(lingerTime))
-	_, _ = conn.Write(memory.bytes()) // an error means that the client has left
-	x.server.linger(x.conn.TCPConn)
-}
-
-// mayLinger reports whether one more connection may linger; doneLingering must
-// follow. Those that may not are closed at once, at the risk of losing an
-// answer: patience with clients that do not listen has to end somewhere.
-func (s *Server) mayLinger() bool {
-	select {
-	case s.lingering <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Server) doneLingering() { <-s.lingering }
-
-// linger closes a connection so that what was written to it arrives; at once
-// when the server stops, or too many linger.
-func (s *Server) linger(conn *net.TCPConn) {
-	if !s.mayLinger() {
-		_ = conn.Close()
-		return
-	}
-	defer s.doneLingering()
-	stop := context.AfterFunc(s.base, func() { _ = conn.Close() })
-	defer stop()
-	_ = conn.CloseWrite()
-	piece := s.relay.blocks.Get().(*block)
-	defer s.relay.blocks.Put(piece)
-	began := time.Now()
-	for read := 0; read < lingerBytes && time.Since(began) < lingerTime; {
-		_ = conn.SetReadDeadline(time.Now().Add(lingerQuiet))
-		n, err := conn.Read(piece[:])
-		read += n
-		if err != nil {
-			break
-		}
-	}
-	_ = conn.Close()
-}
-
-// discardBody reads what a client is still sending along with a request that
-// has been answered already. A client that waits for leave to send a body is
-// not asked for it.
-func (x *exchange) discardBody() {
-	if x.r.Header.Get("Expect") != "" || !x.server.mayLinger() {
-		return
-	}
-	defer x.server.doneLingering()
-	control := http.NewResponseController(x.w)
-	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, x.r.Body, lingerBytes)
-	_ = control.SetReadDeadline(time.Time{})
-}
-
-// memoryResponse keeps a short answer as bytes.
-type memoryResponse struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-// Header is the answer's, to be filled in before bytes is called.
-func (m *memoryResponse) Header() http.Header {
-	if m.header == nil {
-		m.header = make(http.Header)
-	}
-	return m.header
-}
-
-// WriteHeader keeps the status.
-func (m *memoryResponse) WriteHeader(status int) { m.status = status }
-
-// Write keeps a piece of the body. It never fails.
-func (m *memoryResponse) Write(p []byte) (int, error) { return m.body.Write(p) }
-
-// bytes is the answer as it goes over the wire, the last on its connection.
-func (m *memoryResponse) bytes() []byte {
-	header := m.Header()
-	header.Set("Connection", "close")
-	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	header.Set("Content-Length", strconv.Itoa(m.body.Len()))
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", m.status, http.StatusText(m.status))
-	_ = header.Write(&b) // a bytes.Buffer takes everything
-	b.WriteString("\r\n")
-	b.Write(m.body.Bytes())
-	return b.Bytes()
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,14 +12,25 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-// connect opens a tunnel: every step lets the request go on, or has answered
-// it. The package comment tells the line in words.
+// connect serves a CONNECT that net/http has read.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request, conn *clientConn) {
-	x := s.newExchange(w, r, conn, methodConnect)
-	if !x.admitted() || !x.framed() {
+	web := s.newWebFront(w, r, conn)
+	x := s.newExchange(web.asking(methodConnect))
+	if !x.admitted() || !web.framed(x) {
 		return
 	}
-	host, port, err := parseTarget(r)
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		x.say(http.StatusBadRequest, "a CONNECT has no content\n")
+		return
+	}
+	s.tunnelTo(x, r.RequestURI)
+}
+
+// tunnelTo opens a tunnel to the target of a CONNECT: every step lets the
+// request go on, or has answered it. The package comment tells the line in
+// words.
+func (s *Server) tunnelTo(x *exchange, target string) {
+	host, port, err := parseTarget(target)
 	if err != nil {
 		x.say(http.StatusBadRequest, err.Error()+"\n")
 		return
@@ -29,7 +39,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if !x.identified() || !x.decided() || !x.located() {
 		return
 	}
-	upstream, err := s.dial(r.Context(), x.addrs, port)
+	upstream, err := s.dial(x.ctx, x.addrs, port)
 	if err != nil {
 		x.record()
 		x.unreachable(err)
@@ -39,22 +49,19 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, conn *clientCon
 }
 
 // parseTarget reads the destination of a CONNECT (RFC 9110 §9.3.6): host and
-// port, both compulsory, and no content.
-func parseTarget(r *http.Request) (policy.Host, uint16, error) {
-	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return policy.Host{}, 0, errors.New("a CONNECT has no content")
-	}
-	name, portText, err := net.SplitHostPort(r.RequestURI)
+// port, both compulsory.
+func parseTarget(target string) (policy.Host, uint16, error) {
+	name, portText, err := net.SplitHostPort(target)
 	if err != nil {
-		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: write host:port", r.RequestURI)
+		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: write host:port", target)
 	}
 	port, err := parsePort(portText)
 	if err != nil {
-		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: %w", r.RequestURI, err)
+		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: %w", target, err)
 	}
 	host, err := policy.ParseHost(name)
 	if err != nil {
-		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: %w", r.RequestURI, err)
+		return policy.Host{}, 0, fmt.Errorf("CONNECT %q: %w", target, err)
 	}
 	return host, port, nil
 }
@@ -82,8 +89,9 @@ func (s *Server) open(x *exchange, upstream *net.TCPConn) {
 		t.finish()
 		return
 	}
-	client, early, err := x.takeOver()
+	client, early, err := x.front.open(x)
 	if err != nil {
+		s.dependencies.Log.Debug("client left before the tunnel was open", zap.String("decision", x.id), zap.Error(err))
 		t.finish()
 		x.record()
 		s.metrics.answered(x.method, statusClientGone)
@@ -91,35 +99,9 @@ func (s *Server) open(x *exchange, upstream *net.TCPConn) {
 	}
 	t.attach(client)
 	x.took = time.Since(x.began)
-	x.w, x.r = nil, nil // a tunnel lives long: do not keep its request's memory
+	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
 	t.establish()
-	c := &carrier{tunnel: t, exchange: x, client: client, upstream: upstream}
+	c := &carrier{tunnel: t, exchange: x, client: client.(*net.TCPConn), upstream: upstream}
 	go c.run(early)
-}
-
-// takeOver takes the client's connection from net/http, together with the bytes
-// that net/http has read from it beyond the request, and says 200.
-func (x *exchange) takeOver() (*net.TCPConn, []byte, error) {
-	conn, buffered, err := http.NewResponseController(x.w).Hijack()
-	if err != nil {
-		return nil, nil, fmt.Errorf("take over the connection: %w", err)
-	}
-	var early []byte
-	if n := buffered.Reader.Buffered(); n > 0 {
-		peeked, err := buffered.Reader.Peek(n)
-		if err != nil {
-			_ = conn.Close()
-			return nil, nil, fmt.Errorf("keep early bytes: %w", err)
-		}
-		early = append(early, peeked...)
-	}
-	_ = conn.SetWriteDeadline(time.Now().Add(x.server.config.Timeouts.Header))
-	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		_ = conn.Close()
-		x.server.dependencies.Log.Debug("client left before the tunnel was open", zap.String("decision", x.id), zap.Error(err))
-		return nil, nil, fmt.Errorf("say 200: %w", err)
-	}
-	_ = conn.SetWriteDeadline(time.Time{})
-	return x.conn.TCPConn, early, nil
 }

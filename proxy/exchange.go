@@ -10,22 +10,16 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-// exchange is one request on its way through the door. connect and forward
-// take it from guard to guard; each guard either lets it go on or has answered
-// it. An exchange belongs to one goroutine until a tunnel takes it over.
+// exchange is one request on its way through the door. It goes from guard to
+// guard; each guard either lets it go on or has answered it. An exchange belongs
+// to one goroutine until a tunnel takes it over.
 type exchange struct {
+	asking
 	server *Server
-	w      http.ResponseWriter
-	r      *http.Request
-	conn   *clientConn
-	head   head
-	lost   error // why there is no head
 
-	method    string // metric label
-	transport string // of the decision: connect, http, websocket
-	id        string // of the decision
-	began     time.Time
-	at        time.Time // by the decision clock
+	id    string // of the decision
+	began time.Time
+	at    time.Time // by the decision clock
 
 	request  policy.Request
 	unproven error // why the credentials that were sent say nothing
@@ -35,40 +29,23 @@ type exchange struct {
 	recorded bool
 }
 
-func (s *Server) newExchange(w http.ResponseWriter, r *http.Request, conn *clientConn, method string) *exchange {
-	head, err := conn.heads.next(r)
+func (s *Server) newExchange(a asking) *exchange {
 	return &exchange{
-		server:    s,
-		w:         w,
-		r:         r,
-		conn:      conn,
-		head:      head,
-		lost:      err,
-		method:    method,
-		transport: method,
-		id:        s.identifiers.next(),
-		began:     time.Now(),
-		at:        s.dependencies.Now(),
+		asking: a,
+		server: s,
+		id:     s.identifiers.next(),
+		began:  time.Now(),
+		at:     s.dependencies.Now(),
 	}
 }
 
 // admitted lets in the clients that may use the proxy at all. Nothing that the
 // request says is looked at before.
 func (x *exchange) admitted() bool {
-	if contains(x.server.config.Clients, x.conn.addr) {
+	if contains(x.server.config.Clients, x.client) {
 		return true
 	}
 	x.say(http.StatusForbidden, "this proxy does not serve your address\n")
-	return false
-}
-
-// framed lets go on what is clearly one request. Where its head is not clear
-// another request may be hidden in it: nothing behind it is served either.
-func (x *exchange) framed() bool {
-	if x.lost == nil {
-		return true
-	}
-	x.hangUp(x.lost)
 	return false
 }
 
@@ -79,8 +56,8 @@ func (x *exchange) framed() bool {
 func (x *exchange) identified() bool {
 	identify := x.server.dependencies.Identify
 	if x.server.config.CanAuthenticate {
-		if credentials := x.r.Header.Get("Proxy-Authorization"); credentials != "" {
-			subject, err := identify(x.conn.addr, credentials)
+		if x.credentials != "" {
+			subject, err := identify(x.client, x.credentials)
 			if err == nil {
 				x.request.Subject = subject
 				return true
@@ -88,7 +65,7 @@ func (x *exchange) identified() bool {
 			x.unproven = err
 		}
 	}
-	subject, err := identify(x.conn.addr, "")
+	subject, err := identify(x.client, "")
 	if err != nil {
 		x.unproven = err
 		x.askWho()
@@ -152,7 +129,7 @@ func (x *exchange) located() bool {
 const maxAddresses = 32
 
 func (x *exchange) resolve() (Resolution, error) {
-	ctx, cancel := context.WithTimeout(x.r.Context(), x.server.config.Timeouts.Dial)
+	ctx, cancel := context.WithTimeout(x.ctx, x.server.config.Timeouts.Dial)
 	defer cancel()
 	resolution, err := x.server.dependencies.Resolve(ctx, x.request.Host.Name())
 	if err != nil {
@@ -191,6 +168,11 @@ func derive(host policy.Host, facts []policy.Host, addresses []netip.Addr) []pol
 	return list
 }
 
+// forget lets go of the request's memory: a tunnel lives long.
+func (x *exchange) forget() {
+	x.front, x.ctx, x.credentials, x.accept, x.agent = nil, nil, "", "", ""
+}
+
 // record hands the verdict over, once a request (but see recordAgain), and returns what it handed
 // over.
 func (x *exchange) record() *policy.Decision {
@@ -225,7 +207,7 @@ func (x *exchange) decision() *policy.Decision {
 		Time:      x.at,
 		Door:      policy.DoorProxy,
 		Transport: x.transport,
-		Client:    x.conn.addr,
+		Client:    x.client,
 		Subject:   x.request.Subject,
 		Host:      x.request.Host,
 		Port:      x.request.Port,

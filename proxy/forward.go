@@ -20,8 +20,9 @@ import (
 // forward passes a plain request on: every step lets it go on, or has answered
 // it. The package comment tells the line in words.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientConn) {
-	x := s.newExchange(w, r, conn, methodHTTP)
-	if !x.admitted() || !x.framed() {
+	web := s.newWebFront(w, r, conn)
+	x := s.newExchange(web.asking(methodHTTP))
+	if !x.admitted() || !web.framed(x) {
 		return
 	}
 	host, port, err := parseURI(r)
@@ -34,7 +35,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.transport = transportWebSocket
 	}
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
-	claimed, differs, err := x.head.claimed(host)
+	claimed, differs, err := web.head.claimed(host)
 	if err != nil {
 		x.hangUp(err)
 		return
@@ -51,16 +52,16 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		return
 	}
 	if webSocket {
-		s.forwardWebSocket(x)
+		s.forwardWebSocket(x, web)
 		return
 	}
-	s.forwardPlain(x)
+	s.forwardPlain(x, web)
 }
 
 // forwardPlain carries one plain request. While it lasts it is registered as a
 // tunnel is, and judged once more (see Recheck): a download or a stream that a
 // new policy forbids ends at once, too.
-func (s *Server) forwardPlain(x *exchange) {
+func (s *Server) forwardPlain(x *exchange, web *webFront) {
 	entry := &tunnel{server: s, request: x.request}
 	if !s.tunnels.add(entry) {
 		x.record()
@@ -72,7 +73,7 @@ func (s *Server) forwardPlain(x *exchange) {
 		return
 	}
 	x.record()
-	s.carryHTTP(x, nil, entry)
+	s.carryHTTP(x, web, nil, entry)
 }
 
 const transportWebSocket = "websocket"
@@ -114,6 +115,7 @@ type exchangeKey struct{}
 // passage is a plain exchange that is being carried by goproxy.
 type passage struct {
 	*exchange
+	web    *webFront
 	tunnel *tunnel     // of a WebSocket; nil otherwise
 	socket *socketConn // once it is open
 	watch  *idleWatch
@@ -122,16 +124,16 @@ type passage struct {
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
 // to become, or nil; entry is by what a plain exchange is cut short, or nil.
-func (s *Server) carryHTTP(x *exchange, t, entry *tunnel) {
-	ctx, cancel := context.WithCancel(x.r.Context())
+func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
+	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
-	control := http.NewResponseController(x.w)
+	control := http.NewResponseController(web.w)
 	_ = control.SetWriteDeadline(time.Time{}) // the watch takes over
-	if x.hasBody() {
+	if web.hasBody() {
 		// An origin may answer while the client is still sending.
 		_ = control.EnableFullDuplex()
 	}
-	p := &passage{exchange: x, tunnel: t}
+	p := &passage{exchange: x, web: web, tunnel: t}
 	cut := func() {
 		cancel()
 		past := time.Unix(1, 0)
@@ -144,8 +146,8 @@ func (s *Server) carryHTTP(x *exchange, t, entry *tunnel) {
 		entry.attach(closeFunc(func() error { cut(); return nil }))
 	}
 
-	response := &responder{ResponseWriter: x.w, passage: p, control: control}
-	s.forwarder.ServeHTTP(response, x.outgoing(context.WithValue(ctx, exchangeKey{}, p), p))
+	response := &responder{ResponseWriter: web.w, passage: p, control: control}
+	s.forwarder.ServeHTTP(response, p.outgoing(context.WithValue(ctx, exchangeKey{}, p)))
 	if p.socket != nil {
 		p.socket.settle()
 		return
@@ -159,23 +161,24 @@ func (s *Server) carryHTTP(x *exchange, t, entry *tunnel) {
 }
 
 // outgoing is the request as the origin is to get it.
-func (x *exchange) outgoing(ctx context.Context, p *passage) *http.Request {
-	out := x.r.WithContext(ctx)
+func (p *passage) outgoing(ctx context.Context) *http.Request {
+	r := p.web.r
+	out := r.WithContext(ctx)
 	out.Close = false // the client's wish for its own connection
-	out.Header = x.r.Header.Clone()
+	out.Header = r.Header.Clone()
 	removeHopByHop(out.Header)
 	if p.tunnel != nil {
 		out.Header.Set("Connection", "Upgrade")
 		out.Header.Set("Upgrade", "websocket")
 	}
-	addVia(out.Header, byte(x.r.ProtoMajor), byte(x.r.ProtoMinor), x.server.pseudonym)
+	addVia(out.Header, byte(r.ProtoMajor), byte(r.ProtoMinor), p.server.pseudonym)
 	if out.Body != nil && out.Body != http.NoBody {
 		out.Body = &watchedBody{ReadCloser: out.Body, passage: p}
 	}
-	out.Host = authority(x.request.Host, x.request.Port)
-	target := *x.r.URL
+	out.Host = authority(p.request.Host, p.request.Port)
+	target := *r.URL
 	target.User = nil // credentials in a URI are the client's business
-	target.Host = net.JoinHostPort(poolKey(x.addrs), strconv.Itoa(int(x.request.Port)))
+	target.Host = net.JoinHostPort(poolKey(p.addrs), strconv.Itoa(int(p.request.Port)))
 	out.URL = &target
 	return out
 }

@@ -10,7 +10,7 @@ import (
 // forwardWebSocket opens a plain WebSocket. It is registered, and judged once
 // more, before the origin hears of it (see Recheck). Its tunnel begins with the
 // 101; an origin that answers anything else has answered a plain request.
-func (s *Server) forwardWebSocket(x *exchange) {
+func (s *Server) forwardWebSocket(x *exchange, web *webFront) {
 	t := s.newTunnel(x)
 	if t == nil {
 		x.record()
@@ -18,15 +18,15 @@ func (s *Server) forwardWebSocket(x *exchange) {
 		return
 	}
 	defer t.finish()
-	ctx, cancel := context.WithCancel(x.r.Context())
+	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	t.attach(closeFunc(func() error { cancel(); return nil }))
-	x.r = x.r.WithContext(ctx)
+	x.ctx = ctx
 	if !x.decided() {
 		return
 	}
 	t.decide(x.record())
-	s.carryHTTP(x, t, nil)
+	s.carryHTTP(x, web, t, nil)
 }
 
 // closeFunc is a func that closes something.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,6 +13,27 @@ import (
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
 )
+
+// dialQUIC opens a connection from a socket of its own. Both are closed with the
+// test, and by then nobody reads it any more.
+func dialQUIC(ctx context.Context, t testing.TB, address string, config *tls.Config) (*quic.Conn, error) {
+	t.Helper()
+	socket, err := net.ListenPacket("udp4", anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &quic.Transport{Conn: socket}
+	t.Cleanup(func() {
+		_ = transport.Close()
+		_ = socket.Close()
+	})
+	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address))
+	conn, err := transport.Dial(ctx, to, config, nil)
+	if err == nil {
+		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
+	}
+	return conn, err
+}
 
 // tryDoQ opens a connection and asks one query, which shows whether the server
 // has taken the client's certificate.
@@ -23,11 +45,10 @@ func (s *setServer) tryDoQ(t testing.TB, certificate *tls.Certificate) (*quic.Co
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, s.address(t, "dns quic"), config, nil)
+	conn, err := dialQUIC(ctx, t, s.address(t, "dns quic"), config)
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
 	_, err = askDoQ(t, conn, framesOf(packQuestion(t, 0, "now.example")))
 	return conn, err
 }
@@ -244,7 +265,7 @@ func TestDoQPerClientBound(t *testing.T) {
 // Handshakes that come to nothing are counted, and not for ever.
 func TestDoQFailedHandshakes(t *testing.T) {
 	s := openSet(t, onlyQUIC)
-	if _, err := quic.DialAddr(t.Context(), s.address(t, "dns quic"), s.tls("h3"), nil); err == nil {
+	if _, err := dialQUIC(t.Context(), t, s.address(t, "dns quic"), s.tls("h3")); err == nil {
 		t.Fatal("another protocol is accepted")
 	}
 	eventually(t, "it is counted", func() bool { return s.shed.of(ShedHandshake) == 1 })

@@ -208,11 +208,10 @@ func TestHTTP3SilentStrangers(t *testing.T) {
 	s, _ := roamingSet(t, false)
 	var silent []*quic.Conn
 	for range besiegers + 2 {
-		conn, err := quic.DialAddr(t.Context(), s.address(t, "dns https"), s.tls("h3"), nil)
+		conn, err := dialQUIC(t.Context(), t, s.address(t, "dns https"), s.tls("h3"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
 		silent = append(silent, conn)
 		eventually(t, "it is inside, or has been", func() bool {
 			return s.shared.crowd.standing(unproven) == min(len(silent), besiegers)

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// crowd counts the connections that are not tunnels, and knows those that have
-// not sent a byte yet.
+// crowd counts the connections that are not tunnels, and knows those on which
+// nothing is under way.
 type crowd struct {
 	limit      int
 	each       int // limit of one client
@@ -21,6 +21,7 @@ type crowd struct {
 	inside  int
 	clients map[netip.Addr]int // of whom they are, by clientKey
 	silent  map[net.Conn]struct{}
+	reading map[net.Conn]struct{} // half a request has come, and is not net/http's
 	closing bool
 }
 
@@ -32,6 +33,7 @@ func newCrowd(limit, each int, shed *prometheus.CounterVec) *crowd {
 		shedClient: shed.WithLabelValues(shedClient),
 		clients:    make(map[netip.Addr]int),
 		silent:     make(map[net.Conn]struct{}),
+		reading:    make(map[net.Conn]struct{}),
 	}
 }
 
@@ -118,14 +120,50 @@ func (c *crowd) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// closeSilent closes the connections that have not sent a byte: browsers open
-// some for later, and net/http would wait seconds for each before it stops.
+// rest says that nothing is under way on a connection until a request comes;
+// false where the server is stopping and none will be served.
+func (c *crowd) rest(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	c.silent[conn] = struct{}{}
+	return true
+}
+
+// wake says that a request has begun to come.
+func (c *crowd) wake(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.silent, conn)
+	c.reading[conn] = struct{}{}
+}
+
+// read says that the request is there, or will not come.
+func (c *crowd) read(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.reading, conn)
+}
+
+// closeSilent closes the connections on which nothing is under way: browsers
+// open some for later, and net/http would wait seconds for each before it stops.
 // Those that come afterwards are closed at once.
 func (c *crowd) closeSilent() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
 	for conn := range c.silent {
+		_ = conn.Close()
+	}
+}
+
+// closeReading closes the connections on which half a request has come.
+func (c *crowd) closeReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.reading {
 		_ = conn.Close()
 	}
 }

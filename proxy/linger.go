@@ -31,7 +31,7 @@ func (s *Server) doneLingering() { <-s.lingering }
 
 // linger closes a connection so that what was written to it arrives; at once
 // when the server stops, or too many linger.
-func (s *Server) linger(conn *net.TCPConn) {
+func (s *Server) linger(conn net.Conn) {
 	if !s.mayLinger() {
 		_ = conn.Close()
 		return
@@ -39,7 +39,9 @@ func (s *Server) linger(conn *net.TCPConn) {
 	defer s.doneLingering()
 	stop := context.AfterFunc(s.base, func() { _ = conn.Close() })
 	defer stop()
-	_ = conn.CloseWrite()
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
 	piece := s.relay.blocks.Get().(*block)
 	defer s.relay.blocks.Put(piece)
 	began := time.Now()

@@ -2,24 +2,32 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+
+	"go.uber.org/zap"
 )
 
 // listener accepts client connections, up to a number of them that all the
-// server's listeners share.
+// server's listeners share. To net/http it is the listener of those that were
+// left to it.
 type listener struct {
 	*net.TCPListener
+	name      string // "proxy http"
 	crowd     *crowd
 	headLimit int // of a request, in bytes
+	passed    chan net.Conn
 	closing   sync.Once
+	closed    chan struct{}
 }
 
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
 // bytes between two sockets without copying them.
-func listen(ctx context.Context, address string, c *crowd, headLimit int) (*listener, error) {
+func listen(ctx context.Context, name, address string, c *crowd, headLimit int) (*listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	bound, err := config.Listen(ctx, "tcp", address)
@@ -31,19 +39,29 @@ func listen(ctx context.Context, address string, c *crowd, headLimit int) (*list
 		_ = bound.Close()
 		return nil, fmt.Errorf("proxy: listen on %q: not a TCP address", address)
 	}
-	return &listener{TCPListener: tcp, crowd: c, headLimit: headLimit}, nil
+	return &listener{
+		TCPListener: tcp,
+		name:        name,
+		crowd:       c,
+		headLimit:   headLimit,
+		passed:      make(chan net.Conn),
+		closed:      make(chan struct{}),
+	}, nil
 }
 
 // Close stops accepting. It may be called again, and is: by Shutdown, which
 // wants every listener shut before it waits for anything, and by net/http.
 func (l *listener) Close() (err error) {
-	l.closing.Do(func() { err = l.TCPListener.Close() })
+	l.closing.Do(func() {
+		err = l.TCPListener.Close()
+		close(l.closed)
+	})
 	return err
 }
 
-// Accept waits for a client. A client that is one too many is closed at once,
+// next waits for a client. A client that is one too many is closed at once,
 // so that accepting never stalls and those who are inside are not disturbed.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *listener) next() (*clientConn, error) {
 	for {
 		conn, err := l.AcceptTCP()
 		if err != nil {
@@ -55,32 +73,51 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = conn.Close()
 			continue
 		}
-		return &clientConn{
-			TCPConn: conn,
-			addr:    addr,
-			heads:   heads{limit: l.headLimit},
-		}, nil
+		return &clientConn{Conn: conn, tcp: conn, addr: addr, heads: heads{limit: l.headLimit}}, nil
 	}
 }
 
-// clientConn is a client's connection. It embeds the TCP connection, so that
-// the kernel's shortcuts stay open. It keeps the heads of the requests that
-// have been read and not been served.
-type clientConn struct {
-	*net.TCPConn
-	addr  netip.Addr
-	heads heads
-}
-
-// Read reads as TCPConn does.
-func (c *clientConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	if n > 0 {
-		c.heads.take(p[:n])
+// pass leaves a connection to net/http; false where that has stopped.
+func (l *listener) pass(conn *clientConn) bool {
+	select {
+	case l.passed <- conn:
+		return true
+	case <-l.closed:
+		return false
 	}
-	return n, err
 }
 
-// sentEarly reports whether the client has sent something behind the request
-// that is being served. What is still on its way cannot be known.
-func (c *clientConn) sentEarly() bool { return c.heads.more() || waiting(c.TCPConn) > 0 }
+// Accept waits for a connection that is left to net/http.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.passed:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// acceptPause is how long a listener waits that cannot accept for want of
+// descriptors or memory.
+const acceptPause = 20 * time.Millisecond
+
+// accept has every client served that comes to l, until it is closed.
+func (s *Server) accept(l *listener) {
+	for {
+		conn, err := l.next()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			s.metrics.shed.WithLabelValues(shedAccept).Inc()
+			s.dependencies.Log.Debug("accept failed", zap.String("address", l.Addr().String()), zap.Error(err))
+			select {
+			case <-time.After(acceptPause):
+			case <-l.closed:
+				return
+			}
+		default:
+			s.serving.Go(func() { s.serveConn(l, conn) })
+		}
+	}
+}

@@ -69,7 +69,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedAccept} {
 		m.shed.WithLabelValues(reason)
 	}
 	if registerer == nil {
@@ -88,6 +88,7 @@ const (
 	shedConnections = "connections"
 	shedClient      = "client" // connections of one client
 	shedTunnels     = "tunnels"
+	shedAccept      = "accept" // the system had no descriptor or memory for one more
 )
 
 func (m *metrics) answered(method string, code int) {

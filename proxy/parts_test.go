@@ -57,7 +57,7 @@ func TestSentEarly(t *testing.T) {
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\n", "x"}, true},
 	} {
 		here, there := tcpPair(t)
-		c := &clientConn{TCPConn: there, heads: heads{limit: 1 << 10}}
+		c := &clientConn{Conn: there, tcp: there, heads: heads{limit: 1 << 10}}
 		buffer := make([]byte, 100)
 		for _, piece := range test.pieces {
 			if _, err := here.Write([]byte(piece)); err != nil {
@@ -88,7 +88,7 @@ func TestSentEarlyUnread(t *testing.T) {
 	}
 	const whole = "CONNECT a:1 HTTP/1.1\r\n\r\n"
 	_, _ = here.Write([]byte(whole))
-	c := &clientConn{TCPConn: there, heads: heads{limit: 1 << 10}}
+	c := &clientConn{Conn: there, tcp: there, heads: heads{limit: 1 << 10}}
 	if n, err := c.Read(make([]byte, 100)); n != len(whole) || err != nil {
 		t.Fatal(n, err)
 	}

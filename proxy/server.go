@@ -29,7 +29,8 @@ type Server struct {
 	relay       *relay
 	transport   *http.Transport
 	forwarder   http.Handler
-	pseudonym   string // of this process, in Via
+	headers     sync.Pool // of *[headBytes]byte
+	pseudonym   string    // of this process, in Via
 
 	requests gate.Gate // handlers under way
 	base     context.Context
@@ -73,6 +74,7 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		lingering:    make(chan struct{}, max(1, config.MaxConns/16)),
 		tunnels:      newRegistry(config.MaxTunnels),
 		relay:        newRelay(),
+		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),
 	}
 	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
@@ -91,7 +93,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		return errors.New("proxy: listen: the server has been started already")
 	}
 	for _, address := range s.config.Listen {
-		l, err := listen(ctx, address, s.crowd, s.config.MaxHeaderBytes+headSlack)
+		l, err := listen(ctx, "proxy http", address, s.crowd, s.config.MaxHeaderBytes+headSlack)
 		if err != nil {
 			for _, earlier := range s.listeners {
 				_ = earlier.Close()
@@ -105,6 +107,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		server := s.newHTTPServer()
 		s.servers = append(s.servers, server)
 		s.serving.Go(func() { s.serve(server, l) })
+		s.serving.Go(func() { s.accept(l) })
 	}
 	return nil
 }
@@ -150,7 +153,7 @@ func (s *Server) Addrs() []Address {
 	defer s.mu.Unlock()
 	var list []Address
 	for _, l := range s.listeners {
-		list = append(list, Address{Name: "proxy http", Addr: l.Addr().String()})
+		list = append(list, Address{Name: l.name, Addr: l.Addr().String()})
 	}
 	return list
 }
@@ -221,6 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 	s.tunnels.endAll(closedByShutdown) // first, so that this is the reason they give
 	s.cancel()
+	s.crowd.closeReading()
 	for _, server := range servers {
 		_ = server.Close() // it has nothing to report that Shutdown did not
 	}

@@ -79,7 +79,7 @@ func (f *webFront) denyConnect(write func(http.ResponseWriter)) {
 		write(f.w)
 		return
 	}
-	var memory memoryResponse
+	memory := memoryResponse{last: true}
 	write(&memory)
 	f.server.crowd.stay(f.conn.addr)
 	defer f.server.crowd.leave(f.conn.addr)
@@ -90,7 +90,7 @@ func (f *webFront) denyConnect(write func(http.ResponseWriter)) {
 	}
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	_, _ = conn.Write(memory.bytes()) // an error means that the client has left
-	f.server.linger(f.conn.TCPConn)
+	f.server.linger(f.conn)
 }
 
 // open takes the client's connection from net/http, together with the bytes
@@ -112,7 +112,7 @@ func (f *webFront) open(*exchange) (net.Conn, []byte, error) {
 	if err := establish(f.conn, f.server.config.Timeouts.Header); err != nil {
 		return nil, nil, err
 	}
-	return f.conn.TCPConn, early, nil
+	return f.conn.Conn, early, nil
 }
 
 // establish tells the client of a CONNECT that it is through. The connection
@@ -148,6 +148,7 @@ type memoryResponse struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	last   bool // the connection ends with it
 }
 
 // Header is the answer's, to be filled in before bytes is called.
@@ -164,10 +165,12 @@ func (m *memoryResponse) WriteHeader(status int) { m.status = status }
 // Write keeps a piece of the body. It never fails.
 func (m *memoryResponse) Write(p []byte) (int, error) { return m.body.Write(p) }
 
-// bytes is the answer as it goes over the wire, the last on its connection.
+// bytes is the answer as it goes over the wire.
 func (m *memoryResponse) bytes() []byte {
 	header := m.Header()
-	header.Set("Connection", "close")
+	if m.last {
+		header.Set("Connection", "close")
+	}
 	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	header.Set("Content-Length", strconv.Itoa(m.body.Len()))
 	var b bytes.Buffer

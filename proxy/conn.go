@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // clientConn is a client's connection: a TCP connection, or TLS on one. It keeps
@@ -43,11 +41,10 @@ func (c *clientConn) sentEarly() bool { return c.heads.more() || waiting(c.tcp) 
 // headBytes is how much of a request is read at first. Few heads are longer.
 const headBytes = 4 << 10
 
-// serveConn serves the CONNECTs on a connection, until one opens a tunnel or
+// serveHTTP serves the CONNECTs on a connection, until one opens a tunnel or
 // the connection is over. At the first request that is none, it leaves the
 // connection to net/http.
-func (s *Server) serveConn(l *listener, conn *clientConn) {
-	defer s.rescue(conn)
+func (s *Server) serveHTTP(l *listener, conn *clientConn) {
 	piece := s.headers.Get().(*[headBytes]byte)
 	defer s.headers.Put(piece)
 	buffer, filled := piece[:], 0
@@ -168,14 +165,4 @@ func (s *Server) leaveToHTTP(l *listener, conn *clientConn, read []byte) {
 func (s *Server) hangUp(conn *clientConn) {
 	_ = conn.Close()
 	s.crowd.leave(conn.addr)
-}
-
-// rescue keeps a mistake of ours in one connection from ending all others.
-func (s *Server) rescue(conn *clientConn) {
-	mistake := recover()
-	if mistake == nil {
-		return
-	}
-	_ = conn.Close()
-	s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // connectFront is the front of a CONNECT that we have read ourselves (see
-// serveConn): most of a proxy's requests begin a connection and are its only
+// serveHTTP): most of a proxy's requests begin a connection and are its only
 // one, and net/http costs more than all the rest of them.
 type connectFront struct {
 	server *Server

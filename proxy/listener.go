@@ -18,6 +18,7 @@ import (
 type listener struct {
 	*net.TCPListener
 	name      string // "proxy http"
+	serve     func(*listener, *clientConn)
 	crowd     *crowd
 	headLimit int // of a request, in bytes
 	passed    chan net.Conn
@@ -25,9 +26,23 @@ type listener struct {
 	closed    chan struct{}
 }
 
+// kind is what listens: one for each way in which clients come.
+type kind struct {
+	name      string
+	addresses []string
+	serve     func(*listener, *clientConn) // until the connection is over or a tunnel
+}
+
+// kinds lists what is to listen, and where.
+func (s *Server) kinds() []kind {
+	return []kind{
+		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP},
+	}
+}
+
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
 // bytes between two sockets without copying them.
-func listen(ctx context.Context, name, address string, c *crowd, headLimit int) (*listener, error) {
+func (s *Server) listen(ctx context.Context, k kind, address string) (*listener, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	bound, err := config.Listen(ctx, "tcp", address)
@@ -41,9 +56,10 @@ func listen(ctx context.Context, name, address string, c *crowd, headLimit int) 
 	}
 	return &listener{
 		TCPListener: tcp,
-		name:        name,
-		crowd:       c,
-		headLimit:   headLimit,
+		name:        k.name,
+		serve:       k.serve,
+		crowd:       s.crowd,
+		headLimit:   s.config.MaxHeaderBytes + headSlack,
 		passed:      make(chan net.Conn),
 		closed:      make(chan struct{}),
 	}, nil
@@ -117,7 +133,22 @@ func (s *Server) accept(l *listener) {
 				return
 			}
 		default:
-			s.serving.Go(func() { s.serveConn(l, conn) })
+			s.serving.Go(func() { s.serveClient(l, conn) })
 		}
 	}
+}
+
+// serveClient serves a client until its connection is over, or a tunnel, or
+// left to net/http. A mistake of ours in one connection does not end the
+// others.
+func (s *Server) serveClient(l *listener, conn *clientConn) {
+	defer func() {
+		mistake := recover()
+		if mistake == nil {
+			return
+		}
+		_ = conn.Close()
+		s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
+	}()
+	l.serve(l, conn)
 }

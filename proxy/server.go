@@ -92,16 +92,18 @@ func (s *Server) Listen(ctx context.Context) error {
 	if s.closed || len(s.listeners) > 0 {
 		return errors.New("proxy: listen: the server has been started already")
 	}
-	for _, address := range s.config.Listen {
-		l, err := listen(ctx, "proxy http", address, s.crowd, s.config.MaxHeaderBytes+headSlack)
-		if err != nil {
-			for _, earlier := range s.listeners {
-				_ = earlier.Close()
+	for _, k := range s.kinds() {
+		for _, address := range k.addresses {
+			l, err := s.listen(ctx, k, address)
+			if err != nil {
+				for _, earlier := range s.listeners {
+					_ = earlier.Close()
+				}
+				s.listeners = nil
+				return err
 			}
-			s.listeners = nil
-			return err
+			s.listeners = append(s.listeners, l)
 		}
-		s.listeners = append(s.listeners, l)
 	}
 	for _, l := range s.listeners {
 		server := s.newHTTPServer()

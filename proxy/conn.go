@@ -59,13 +59,9 @@ func (s *Server) serveHTTP(l *listener, conn *clientConn) {
 		case err != nil && !errors.Is(err, errLongHead):
 			s.hangUp(conn)
 			return
-		case !s.requests.Enter():
-			s.hangUp(conn)
-			return
 		}
 		front := &connectFront{server: s, conn: conn, early: append([]byte(nil), buffer[end:filled]...)}
 		s.serveConnect(front, buffer[:end], whole)
-		s.requests.Leave()
 		switch {
 		case front.taken:
 			s.crowd.leave(conn.addr)
@@ -81,6 +77,11 @@ func (s *Server) serveHTTP(l *listener, conn *clientConn) {
 
 // serveConnect serves one CONNECT. whole is false where its head is too long.
 func (s *Server) serveConnect(f *connectFront, head []byte, whole bool) {
+	if !s.requests.Enter() {
+		f.over = true
+		return
+	}
+	defer s.requests.Leave()
 	var err error
 	if whole {
 		f.head, err = parseConnect(head)

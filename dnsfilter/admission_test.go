@@ -143,24 +143,61 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// withSubnet adds a client subnet; family 0 has no address.
+func withSubnet(m *dns.Msg, family uint16, subnet string) *dns.Msg {
+	o := &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: family}
+	if family != 0 {
+		p := netip.MustParsePrefix(subnet)
+		o.SourceNetmask, o.Address = uint8(p.Bits()), p.Addr().AsSlice()
+	}
+	return withOption(m, o)
+}
+
 func TestClientSubnet(t *testing.T) {
-	subnet := func() *dns.Msg {
-		return withOption(query("zoom.us", dns.TypeA), &dns.EDNS0_SUBNET{
-			Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: netip.MustParseAddr("198.51.100.0").AsSlice(),
-		})
+	stranger := openDoor(t, memo(policy.Rule{}), nil)
+	trusted := openDoor(t, memo(policy.Rule{}), func(c *Config) { c.SubnetFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
+	tests := []struct {
+		family uint16
+		subnet string
+		client string // whom the policy judges; "": nobody, it is refused
+	}{
+		{1, "198.51.100.7/32", "198.51.100.7"},
+		{2, "2001:db8::7/128", "2001:db8::7"},
+		{2, "::ffff:198.51.100.7/128", "198.51.100.7"},
+		{1, "198.51.100.0/24", ""},
+		{1, "198.51.100.6/31", ""},
+		{2, "2001:db8::/64", ""},
+		{1, "0.0.0.0/0", ""},
+		{2, "::/0", ""},
+		{0, "", ""},
 	}
-	o := openDoor(t, memo(policy.Rule{}), nil)
-	reply := o.ask(subnet())
-	if d := o.lastDecision(); d.Client.String() != "127.0.0.1" || optionOf[*dns.EDNS0_SUBNET](reply) != nil {
-		t.Errorf("a stranger's word is taken: %v, %v", d.Client, reply)
+	for _, tt := range tests {
+		subnet := func() *dns.Msg { return withSubnet(query("zoom.us", dns.TypeA), tt.family, tt.subnet) }
+		reply := stranger.ask(subnet())
+		if d := stranger.lastDecision(); d.Client.String() != "127.0.0.1" || optionOf[*dns.EDNS0_SUBNET](reply) != nil {
+			t.Errorf("%q: a stranger's word is taken: %v, %v", tt.subnet, d.Client, reply)
+		}
+
+		before := len(trusted.decisions())
+		reply = trusted.ask(subnet())
+		said := optionOf[*dns.EDNS0_SUBNET](reply)
+		if tt.client == "" {
+			if e := ede(reply); reply.Rcode != dns.RcodeRefused || e == nil || e.InfoCode != dnswire.EDEProhibited || said != nil || len(trusted.decisions()) != before {
+				t.Errorf("%q: %v, %d decisions", tt.subnet, reply, len(trusted.decisions())-before)
+			}
+			continue
+		}
+		if d := trusted.lastDecision(); len(trusted.decisions()) != before+1 || d.Client.String() != tt.client || d.Subject.Addr.String() != tt.client || d.Subject.Source != sourceSubnet {
+			t.Errorf("%q: asked for %v, %+v", tt.subnet, d.Client, d.Subject)
+		}
+		if said == nil || said.SourceScope != said.SourceNetmask || said.Family != tt.family {
+			t.Errorf("%q: the answer does not say for whom it is: %v", tt.subnet, reply)
+		}
 	}
-	o = openDoor(t, memo(policy.Rule{}), func(c *Config) { c.SubnetFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
-	reply = o.ask(subnet())
-	if d := o.lastDecision(); d.Client.String() != "198.51.100.0" || d.Subject.Addr.String() != "198.51.100.0" || d.Subject.Source != sourceSubnet {
-		t.Errorf("asked for %v", d.Client)
-	}
-	if s := optionOf[*dns.EDNS0_SUBNET](reply); s == nil || s.SourceScope != 24 {
-		t.Errorf("the answer does not say for whom it is: %v", reply)
+	// Without one it is the forwarder that asks.
+	trusted.ask(query("zoom.us", dns.TypeA))
+	if d := trusted.lastDecision(); d.Client.String() != "127.0.0.1" || d.Subject.Source == sourceSubnet {
+		t.Errorf("asked for %v, %+v", d.Client, d.Subject)
 	}
 }
 

@@ -44,7 +44,8 @@ type Config struct {
 	ProxyFrom []netip.Prefix
 
 	// SubnetFrom are the networks of forwarders whose EDNS client subnet (RFC
-	// 7871) names the client. From anybody else it is ignored.
+	// 7871) names the client: a whole address, or the query is refused. From
+	// anybody else it is ignored.
 	SubnetFrom []netip.Prefix
 
 	// Clients may ask; everybody else gets REFUSED, but for clients with a

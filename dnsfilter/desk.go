@@ -26,6 +26,7 @@ type desk struct {
 	question dnswire.Question
 	client   netip.Addr // who asks
 	subject  netip.Addr // whom the policy is asked about: the client, or whom a trusted forwarder asks for
+	nobody   bool       // it asks for one of many, and does not say for whom
 	limit    int        // bytes of the reply
 	request  policy.Request
 	decision policy.Decision
@@ -98,7 +99,7 @@ func (d *desk) serve(ctx context.Context, q *ingress.Query, dst []byte) (reply [
 func (d *desk) introduce(q *ingress.Query) {
 	e, o := &d.question.EDNS, &d.options
 	d.client = plainAddr(q.Client.Addr())
-	d.subject = d.client
+	d.subject, d.nobody = d.client, false
 	d.limit = math.MaxUint16
 	if !q.Transport.Stream() {
 		d.limit = dnswire.UDPLimit(e)
@@ -113,7 +114,10 @@ func (d *desk) introduce(q *ingress.Query) {
 	if e.HasCookie {
 		o.HasCookie, o.Cookie = true, d.handler.cookies.Make(e.Cookie, d.client, d.now)
 	}
-	if e.Subnet.IsValid() && e.Subnet.Bits() > 0 && within(d.client, d.handler.settings.subnetFrom) {
+	if e.HasSubnet && within(d.client, d.handler.settings.subnetFrom) {
+		if d.nobody = !e.Subnet.IsSingleIP(); d.nobody {
+			return // admit says so
+		}
 		d.subject = plainAddr(e.Subnet.Addr())
 		o.Subnet = e.Subnet
 	}
@@ -139,6 +143,8 @@ func (d *desk) admit(q *ingress.Query, dst []byte, rcode int) (reply []byte, don
 		return d.truncated(q, dst), true // over TCP nobody can lie about who asks
 	case !known:
 		return d.complain(q, dst, dnswire.RcodeRefused, d.notServed(proven)), true
+	case d.nobody:
+		return d.complain(q, dst, dnswire.RcodeRefused, notNamed()), true
 	case d.question.Class != dnswire.ClassIN: // version.bind and its like
 		return d.complain(q, dst, dnswire.RcodeRefused, dnswire.ExtendedError{}), true
 	default:
@@ -154,6 +160,14 @@ func (d *desk) notServed(proven bool) dnswire.ExtendedError {
 	}
 	d.options = dnswire.ReplyOptions{}
 	return dnswire.ExtendedError{Set: true, Code: dnswire.EDEProhibited}
+}
+
+// notNamed is what a forwarder is told whose client subnet is no whole address,
+// the empty one of a client that wants none sent included (RFC 7871 §7.1.2). Of
+// the many that it could be, the policy may refuse one and not the other; and
+// who could be taken for the forwarder by asking for less to be said would do so.
+func notNamed() dnswire.ExtendedError {
+	return dnswire.Extended(dnswire.EDEProhibited, "the client subnet must be a whole address")
 }
 
 // hold keeps a client to its rate. One over UDP that has proven nothing may be

@@ -17,7 +17,8 @@ type EDNS struct {
 	HasCookie bool         // RFC 7873
 	Cookie    [8]byte      // the client's cookie
 	Server    []byte       // the server cookie that it returns: 8 to 32 bytes, or none
-	Subnet    netip.Prefix // RFC 7871; invalid where there is none
+	HasSubnet bool         // RFC 7871
+	Subnet    netip.Prefix // the client's; invalid where there is none, or one of no family
 }
 
 const flagDO = 1 << 15
@@ -67,7 +68,9 @@ func (e *EDNS) readOption(code uint16, data []byte) bool {
 		e.Keepalive = true
 	case OptionSubnet:
 		// With two, a client behind a trusted forwarder could speak for another.
-		return !e.Subnet.IsValid() && e.readSubnet(data)
+		again := e.HasSubnet
+		e.HasSubnet = true
+		return !again && e.readSubnet(data)
 	}
 	return true
 }
@@ -86,7 +89,7 @@ func (e *EDNS) readSubnet(data []byte) bool {
 	var addr netip.Addr
 	switch family := binary.BigEndian.Uint16(data); {
 	case family == 0 && bits == 0:
-		return true // no address at all: as if it were not there
+		return true // no address at all
 	case family == 1 && bits <= 32:
 		var four [4]byte
 		copy(four[:], address)

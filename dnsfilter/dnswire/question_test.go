@@ -108,6 +108,11 @@ func samples() map[string]struct {
 			b[len(b)-1] = byte(2 * len(one))
 			return append(append(b, one...), one...)
 		}), RcodeFormErr},
+		"nothing, and a subnet": {rawQuery(func(b []byte) []byte {
+			options := []byte{0, 8, 0, 4, 0, 0, 0, 0, 0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2}
+			b[len(b)-1] = byte(len(options))
+			return append(b, options...)
+		}), RcodeFormErr},
 		"subnet of nothing":       {withOption(OptionSubnet, 0, 0, 0, 0), RcodeNoError},
 		"a cookie alone":          {cookieQuery(eight), RcodeCookieQuery},
 		"a broken cookie alone":   {cookieQuery(eight[:3]), RcodeFormErr},
@@ -139,11 +144,15 @@ func TestReadOptions(t *testing.T) {
 		t.Errorf("cookie %+v", q.EDNS)
 	}
 	q.Read(withOption(OptionSubnet, 0, 2, 56, 0, 0x20, 1, 0xd, 0xb8, 0, 1, 0xAB))
-	if want := netip.MustParsePrefix("2001:db8:1:ab00::/56"); q.EDNS.Subnet != want {
+	if want := netip.MustParsePrefix("2001:db8:1:ab00::/56"); !q.EDNS.HasSubnet || q.EDNS.Subnet != want {
 		t.Errorf("subnet %v, want %v", q.EDNS.Subnet, want)
 	}
+	q.Read(withOption(OptionSubnet, 0, 0, 0, 0))
+	if !q.EDNS.HasSubnet || q.EDNS.Subnet.IsValid() {
+		t.Errorf("a subnet of nothing: %+v", q.EDNS)
+	}
 	q.Read(withOption(OptionPadding, make([]byte, 50)...))
-	if !q.EDNS.Padding || q.EDNS.HasCookie || q.EDNS.Subnet.IsValid() {
+	if !q.EDNS.Padding || q.EDNS.HasCookie || q.EDNS.HasSubnet || q.EDNS.Subnet.IsValid() {
 		t.Errorf("what an earlier query said is still there: %+v", q.EDNS)
 	}
 	q.Read(withOption(OptionKeepalive))

@@ -76,6 +76,11 @@ var forbidden = []arrow{
 		because: "sockets, resolvers and records know nothing of policy nor of each other: the door joins them",
 	},
 	{
+		from:    []string{"proxy/outbound"},
+		of:      ours("audit", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gate", "gateway", "identity", "internal/...", "policy/...", "proxy", "strictyaml"),
+		because: "outbound is a leaf: it connects, whoever decided",
+	},
+	{
 		from:    []string{"gate"},
 		of:      ours("audit", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "policy/...", "proxy", "strictyaml"),
 		because: "gate is a leaf: it counts, whatever is counted",

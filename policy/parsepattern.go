@@ -11,9 +11,10 @@ import (
 // maxRegexp bounds a regular expression, in bytes of its source.
 const maxRegexp = 1000
 
-// parsePattern reads a domain as a policy writes it. What people write instead
-// (URLs, addresses, stars in the middle) is refused with what to write.
-func parsePattern(text string) (Pattern, error) {
+// ParsePattern reads a domain as a policy writes it; its Position is left
+// empty. What people write instead (URLs, addresses, stars in the middle) is an
+// error that says what to write.
+func ParsePattern(text string) (Pattern, error) {
 	if strings.HasPrefix(text, "/") {
 		return parseRegexpPattern(text)
 	}

@@ -62,7 +62,7 @@ func readPattern(v strictyaml.Value) (Pattern, bool) {
 	if !ok {
 		return Pattern{}, false
 	}
-	pattern, err := parsePattern(text)
+	pattern, err := ParsePattern(text)
 	if err != nil {
 		v.Errorf("%v", err)
 		return Pattern{}, false

@@ -48,9 +48,8 @@ func (d *desk) decide(ctx context.Context) (policy.Verdict, found, outcome) {
 		return first, f, outcome
 	}
 	facts := d.ready(f.entry, &first)
-	if facts != nil && !first.StripH3 && f.entry.stripped != nil {
-		judged, stripH3 := facts.Judged(&d.request.Subject, &first)
-		first.Judged, first.StripH3 = first.Judged || judged, stripH3
+	if f.entry.stripped != nil {
+		d.judge(facts, &first)
 	}
 	if facts != nil && facts.Moot(&d.request.Subject, &first) {
 		return first, f, outcome
@@ -110,6 +109,21 @@ func (d *desk) ready(e *entry, v *policy.Verdict) *policy.Facts {
 	}
 	e.prepared.Store(facts)
 	return facts
+}
+
+// judge adds to a verdict on the name what rules say of the answer's facts. Where
+// nobody can say, because the policy has just changed, it is as if a rule asked
+// for all: what is hidden from the proxy door now stays hidden from it until the
+// TTL ends.
+func (d *desk) judge(facts *policy.Facts, v *policy.Verdict) {
+	switch {
+	case v.StripH3: // and judged
+	case facts != nil:
+		judged, stripH3 := facts.Judged(&d.request.Subject, v)
+		v.Judged, v.StripH3 = v.Judged || judged, stripH3
+	case d.handler.prepare != nil:
+		v.Judged, v.StripH3 = true, true
+	}
 }
 
 // earlier returns the earlier of two edges, where the zero time never comes.

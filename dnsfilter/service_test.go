@@ -1,6 +1,7 @@
 package dnsfilter
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,37 @@ default: allow
 			}
 			if got := strings.Contains(m.Answer[len(m.Answer)-1].String(), "ech="); got != ech {
 				t.Errorf("%s, %s: %v", name, pass, m.Answer)
+			}
+		}
+	}
+}
+
+// While a policy takes another's place, nobody can say what rules make of an
+// answer. Until that is known again, its clients get the form that hides nothing.
+func TestServiceRecordsWhileThePolicyChanges(t *testing.T) {
+	const text = "version: 1\nrules: [{name: other, what: {domains: [other.example]}, action: block}]\ndefault: allow\n"
+	old, current := engine(t, text), engine(t, text)
+	o := newDoor(t, current, nil, newZone(t, serviceRecord, "svc.example. 60 IN A 192.0.2.1"))
+	o.handler.identify = func(a netip.Addr, _ *Peer) policy.Subject { return current.Subject(policy.Identity{Addr: a}) }
+	wire, err := query("svc.example", dns.TypeHTTPS).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what    string
+		prepare func([]policy.Host) *policy.Facts
+		hides   bool
+	}{{"before", current.Prepare, true}, {"while it changes", old.Prepare, false}} {
+		o.lookups.cache.clear()
+		o.handler.prepare = step.prepare
+		for _, pass := range []string{"miss", "hit"} {
+			var m dns.Msg
+			if err := m.Unpack(respond(o.handler, wire, ingress.TCP)); err != nil || len(m.Answer) != 1 {
+				t.Fatalf("%s, %s: %v, %v", step.what, pass, err, &m)
+			}
+			text := m.Answer[0].String()
+			if strings.Contains(text, "ech=") != step.hides || strings.Contains(text, "h3") != step.hides || !strings.Contains(text, "h2") {
+				t.Errorf("%s, %s: %s", step.what, pass, text)
 			}
 		}
 	}

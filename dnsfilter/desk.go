@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/netip"
+	"runtime/debug"
 	"time"
 	"unsafe"
 
@@ -208,6 +209,14 @@ func (d *desk) truncated(q *ingress.Query, dst []byte) []byte {
 	d.tally.reply(q.Transport, dnswire.RcodeNoError)
 	msg := dnswire.Truncate(dnswire.StartReply(dst, &d.question, dnswire.RcodeNoError), &d.question)
 	return dnswire.FinishReply(msg, &d.question, d.limit, dnswire.RcodeNoError, &d.options)
+}
+
+// rescue turns a panic into SERVFAIL for the one query that caused it.
+func (d *desk) rescue(q *ingress.Query, dst []byte, reply *[]byte, done *bool) {
+	if value := recover(); value != nil {
+		d.handler.panicked(value, debug.Stack())
+		*reply, *done = d.failed(q, dst), true
+	}
 }
 
 // failed is the reply to a query that ended in a panic.

@@ -137,18 +137,3 @@ func (s *source) addSiblings(ctx context.Context, key lookupKey, e *entry) error
 	}
 	return nil
 }
-
-// explain is what clients are told of a failed lookup (RFC 8914 §4): in the
-// upstream's own words where it gave any.
-func explain(failure *upstream.Error) dnswire.ExtendedError {
-	switch {
-	case failure.Said != nil:
-		return dnswire.Extended(failure.Said.Code, failure.Said.Text)
-	case failure.Kind == upstream.Refused:
-		return dnswire.Extended(dnswire.EDEOther, failure.Text)
-	case failure.Kind == upstream.Garbled:
-		return dnswire.Extended(dnswire.EDENetworkError, failure.Text)
-	default:
-		return dnswire.Extended(dnswire.EDENoReachableAuthority, failure.Text)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -86,14 +85,6 @@ func within(a netip.Addr, prefixes []netip.Prefix) bool {
 func (h *handler) panicked(value any, stack []byte) {
 	h.metrics.panics.Inc()
 	h.log.Error("a query ended in a panic; please report it", zap.String("panic", fmt.Sprint(value)), zap.ByteString("stack", stack))
-}
-
-// rescue turns a panic into SERVFAIL for the one query that caused it.
-func (d *desk) rescue(q *ingress.Query, dst []byte, reply *[]byte, done *bool) {
-	if value := recover(); value != nil {
-		d.handler.panicked(value, debug.Stack())
-		*reply, *done = d.failed(q, dst), true
-	}
 }
 
 // typeName is a type in presentation form (RFC 3597 §5 for unknown ones).

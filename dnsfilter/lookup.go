@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/dnsfilter/upstream"
 )
 
@@ -114,20 +113,6 @@ func (l *lookups) lookup(ctx context.Context, key lookupKey, fly fly) found {
 	}
 	old.retryAt.Store(l.now().Add(staleRecheck).UnixNano())
 	return found{entry: old, stale: true}
-}
-
-// extendedErrorOf explains a failed lookup to clients. It is the one place
-// where errors become EDE codes (RFC 8914 §4).
-func extendedErrorOf(err error) dnswire.ExtendedError {
-	var failure *upstream.Error
-	switch {
-	case errors.As(err, &failure):
-		return explain(failure)
-	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, upstream.ErrBusy):
-		return dnswire.Extended(dnswire.EDEOther, err.Error())
-	default:
-		return dnswire.Extended(dnswire.EDENoReachableAuthority, "no upstream resolver answered in time")
-	}
 }
 
 // upstreamState takes note that an upstream has failed or come back. In the

@@ -101,6 +101,16 @@ func (e *encoder) line(r *record) (*buffer.Buffer, error) {
 	return e.json.EncodeEntry(zapcore.Entry{Time: time.Unix(0, r.at)}, e.fields)
 }
 
+// append appends the entry's line to a block.
+func (e *encoder) append(block []byte, r *record) ([]byte, error) {
+	line, err := e.line(r)
+	if err != nil {
+		return block, err
+	}
+	defer line.Free()
+	return append(block, line.Bytes()...), nil
+}
+
 // encodeTime writes a time in UTC with microseconds. The part before the
 // decimal point is the same for many entries, and formatting it anew would be
 // a fifth of all the work.

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/linelog"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -46,9 +45,14 @@ type Dependencies struct {
 }
 
 const (
-	defaultQueue  = 16_384
-	reopenTimeout = 5 * time.Second
-	closeTimeout  = 5 * time.Second
+	defaultQueue = 16_384
+	nameRoom     = 64 // bytes kept in each place for a host's name: a longer one is allocated once
+)
+
+// The values of the label sink.
+const (
+	sinkFile   = "file"
+	sinkStdout = "stdout"
 )
 
 // Log is the decision log. It owns one goroutine, which Close waits for. Safe
@@ -58,47 +62,55 @@ type Log struct {
 	refused Extent
 	now     func() time.Time
 	metrics *metrics
-	queue   *queue
-	writer  *writer
-
-	closeOnce sync.Once
-	closeErr  error
+	lines   *linelog.Log[record]
 }
 
 // New opens the log and starts its writer. The caller closes it. It is an
 // error when the file cannot be opened, or when another Log has registered its
 // metrics already.
 func New(cfg Config, deps Dependencies) (*Log, error) {
-	if deps.Log == nil {
-		deps.Log = zap.NewNop()
-	}
 	if deps.Now == nil {
 		deps.Now = time.Now
-	}
-	if deps.Stdout == nil {
-		deps.Stdout = os.Stdout
 	}
 	if cfg.Queue <= 0 {
 		cfg.Queue = defaultQueue
 	}
-	sink, err := openSink(cfg.File, deps.Stdout)
+	sink := sinkFile
+	if cfg.File == "" {
+		sink = sinkStdout
+	}
+	metrics := newMetrics(sink)
+	lines, err := openLines(cfg, deps, metrics)
 	if err != nil {
 		return nil, err
 	}
-	metrics := newMetrics(sink.name)
 	if err := metrics.register(deps.Registerer); err != nil {
-		return nil, errors.Join(fmt.Errorf("register metrics of the decision log: %w", err), sink.close())
+		return nil, errors.Join(fmt.Errorf("register metrics of the decision log: %w", err), lines.Close())
 	}
-	l := &Log{
+	return &Log{
 		allows:  cfg.Allows,
 		refused: cfg.Refusals,
 		now:     deps.Now,
 		metrics: metrics,
-		queue:   newQueue(cfg.Queue),
-	}
-	l.writer = newWriter(l.queue, sink, newEncoder(cfg.Tenant, newIDs()), metrics, deps.Log)
-	go l.writer.run()
-	return l, nil
+		lines:   lines,
+	}, nil
+}
+
+// openLines opens the file that the entries go to.
+func openLines(cfg Config, deps Dependencies, m *metrics) (*linelog.Log[record], error) {
+	encoder := newEncoder(cfg.Tenant, newIDs())
+	return linelog.Open(linelog.Config[record]{
+		Noun:    "decision log",
+		File:    cfg.File,
+		Places:  cfg.Queue,
+		Encode:  encoder.append,
+		Prepare: func(r *record) { r.name = make([]byte, 0, nameRoom) },
+		Reset:   func(r *record) { *r = record{name: r.name[:0]} },
+	}, linelog.Dependencies{
+		Counters: linelog.Counters{Written: m.entries, Dropped: m.dropped, Errors: m.errors},
+		Log:      deps.Log,
+		Stdout:   deps.Stdout,
+	})
 }
 
 // Record counts a decision and queues its entry. It does not block, allocates
@@ -120,13 +132,12 @@ func (l *Log) Record(d *policy.Decision) {
 	if !l.extent(must).want(&s.sampler, at) {
 		return
 	}
-	r, place, ok := l.queue.claim(must)
+	r, place, ok := l.lines.Claim(must)
 	if !ok {
-		l.metrics.dropped.Inc()
-		return
+		return // and counted
 	}
 	r.fill(d, at)
-	l.queue.publish(place)
+	l.lines.Publish(place)
 }
 
 // extent is how many decisions are written of a sort: refusals or others.
@@ -154,62 +165,26 @@ func (l *Log) RecordEnd(e *policy.TunnelEnd) {
 	}
 	closing := *e
 	closing.Decision = nil // its contents are in the record
-	r, place, ok := l.queue.claim(must)
+	r, place, ok := l.lines.Claim(must)
 	if !ok {
-		l.metrics.dropped.Inc()
-		return
+		return // and counted
 	}
 	r.fill(d, at)
 	r.end = &closing
-	l.queue.publish(place)
+	l.lines.Publish(place)
 }
 
 // Reopen closes the file and opens its path again, for log rotation: move the
 // file away, then call Reopen. Every entry is in the one file or the other, and
 // none is torn between them. On an error the log stays with the file that it
 // has. With standard output there is nothing to do.
-func (l *Log) Reopen() error {
-	timer := time.NewTimer(reopenTimeout)
-	defer timer.Stop()
-	reply := make(chan error, 1)
-	select {
-	case l.writer.reopen <- reply:
-	case <-l.writer.done:
-		return fmt.Errorf("reopen decision log: it is closed")
-	case <-timer.C:
-		return fmt.Errorf("reopen decision log: the file has taken no data for %v", reopenTimeout)
-	}
-	select {
-	case err := <-reply:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("reopen decision log: the path could not be opened within %v", reopenTimeout)
-	}
-}
+func (l *Log) Reopen() error { return l.lines.Reopen() }
 
 // Close writes what is queued and closes the file. It waits 5 seconds at most:
 // where the file takes no data for so long, the entries left are dropped and
 // counted, and the error says so. Entries recorded after Close are dropped and
 // counted. Calling it again gives the same answer.
-func (l *Log) Close() error {
-	l.closeOnce.Do(func() { l.closeErr = l.close() })
-	return l.closeErr
-}
-
-func (l *Log) close() error {
-	l.queue.close()
-	close(l.writer.closing)
-	timer := time.NewTimer(closeTimeout)
-	defer timer.Stop()
-	select {
-	case <-l.writer.done:
-		return l.writer.err
-	case <-timer.C:
-		// A write that the kernel holds cannot be called back. The goroutine
-		// ends as soon as it returns.
-		return fmt.Errorf("close decision log: the file has taken no data for %v", closeTimeout)
-	}
-}
+func (l *Log) Close() error { return l.lines.Close() }
 
 // instant is t in nanoseconds since 1970, or the present where t is not set.
 func (l *Log) instant(t time.Time) int64 {

@@ -1,4 +1,4 @@
-package audit
+package linelog
 
 import (
 	"math/bits"
@@ -7,11 +7,10 @@ import (
 )
 
 const (
-	minQueue  = 8
-	closedBit = uint64(1) << 63 // in queue.tail
+	minPlaces = 8
+	closedBit = uint64(1) << 63 // in ring.tail
 	headEvery = 64              // entries after which freed places are announced
 	cacheLine = 64
-	nameRoom  = 64 // bytes kept in each place for a host's name: a longer one is allocated once
 )
 
 // What the reader is doing, for writers to know whether to wake it.
@@ -21,15 +20,16 @@ const (
 	readerSleeps        // until it is woken
 )
 
-// queue is a bounded ring with many writers and one reader. A writer claims a
-// place, fills the record in it, and publishes it; it never waits. A place is
-// taken by advancing tail, which is also where the queue is closed: one atomic
+// ring is a bounded queue with many writers and one reader. A writer claims a
+// place, fills the entry in it, and publishes it; it never waits. A place is
+// taken by advancing tail, which is also where the ring is closed: one atomic
 // word, so that every entry is either seen by the reader or known to be lost.
-type queue struct {
-	places  []place
+type ring[R any] struct {
+	places  []slot[R]
+	reset   func(*R)
 	mask    uint64
 	quarter uint64 // wake a resting reader each time so many were written
-	spare   uint64 // places that only refusals may take
+	spare   uint64 // places that only entries that must be written may take
 	tell    uint64 // announce freed places each time so many were read
 	wake    chan struct{}
 
@@ -42,24 +42,28 @@ type queue struct {
 	state atomic.Uint32
 }
 
-// place is one slot of the ring. It holds the entry of turn n when published
+// slot is one place of the ring. It holds the entry of turn n when published
 // is n+1.
-type place struct {
+type slot[R any] struct {
 	published atomic.Uint64
-	record    record
+	entry     R
 }
 
-func newQueue(size int) *queue {
-	size = max(size, minQueue)
+func newRing[R any](size int, prepare, reset func(*R)) *ring[R] {
+	size = max(size, minPlaces)
 	n := uint64(1) << bits.Len64(uint64(size-1))
-	places := make([]place, n)
-	names := make([]byte, n*nameRoom)
-	for i := range places {
-		from := i * nameRoom
-		places[i].record.name = names[from : from : from+nameRoom]
+	places := make([]slot[R], n)
+	if prepare != nil {
+		for i := range places {
+			prepare(&places[i].entry)
+		}
 	}
-	return &queue{
+	if reset == nil {
+		reset = func(r *R) { *r = *new(R) }
+	}
+	return &ring[R]{
 		places:  places,
+		reset:   reset,
 		mask:    n - 1,
 		quarter: n/4 - 1,
 		spare:   n / 8,
@@ -68,28 +72,28 @@ func newQueue(size int) *queue {
 	}
 }
 
-// claim gives the caller a place to fill; ok is false where the queue is full
-// or closed. Refusals may use the last eighth of it.
-func (q *queue) claim(refusal bool) (r *record, turn uint64, ok bool) {
+// claim gives the caller a place to fill; ok is false where the ring is full
+// or closed. Entries that must be written may use the last eighth of it.
+func (q *ring[R]) claim(must bool) (r *R, turn uint64, ok bool) {
 	room := q.mask + 1
-	if !refusal {
+	if !must {
 		room -= q.spare
 	}
 	for {
 		tail := q.tail.Load()
-		// A stale head only makes the queue look fuller than it is. A tail
+		// A stale head only makes the ring look fuller than it is. A tail
 		// with closedBit is far beyond any head, and so looks full too.
 		if tail-q.head.Load() >= room {
 			return nil, 0, false
 		}
 		if q.tail.CompareAndSwap(tail, tail+1) {
-			return &q.places[tail&q.mask].record, tail, true
+			return &q.places[tail&q.mask].entry, tail, true
 		}
 	}
 }
 
 // publish hands a filled place to the reader.
-func (q *queue) publish(turn uint64) {
+func (q *ring[R]) publish(turn uint64) {
 	q.places[turn&q.mask].published.Store(turn + 1)
 	// Waking a goroutine costs far more than all of the above. A resting
 	// reader comes by itself, soon enough unless the ring is filling fast.
@@ -103,7 +107,7 @@ func (q *queue) publish(turn uint64) {
 	}
 }
 
-func (q *queue) rouse() {
+func (q *ring[R]) rouse() {
 	if q.state.Swap(readerAwake) == readerAwake {
 		return
 	}
@@ -114,23 +118,27 @@ func (q *queue) rouse() {
 }
 
 // close lets no more entries in.
-func (q *queue) close() { q.tail.Or(closedBit) }
+func (q *ring[R]) close() { q.tail.Or(closedBit) }
+
+// waiting is how many entries are in the ring, as far as writers know.
+func (q *ring[R]) waiting() int {
+	return int(q.tail.Load()&^closedBit - q.head.Load())
+}
 
 // next is the oldest entry, nil where there is none. For the reader only, and
 // followed by free.
-func (q *queue) next() *record {
+func (q *ring[R]) next() *R {
 	p := &q.places[q.read&q.mask]
 	if p.published.Load() != q.read+1 {
 		return nil
 	}
-	return &p.record
+	return &p.entry
 }
 
-// free gives the place of the last next back.
-func (q *queue) free() {
-	// An idle ring must not keep an old policy's tables in memory.
-	r := &q.places[q.read&q.mask].record
-	*r = record{name: r.name[:0]}
+// free gives the place of the last next back. What was in it is let go of: an
+// idle ring must not keep what entries of yesterday led to.
+func (q *ring[R]) free() {
+	q.reset(&q.places[q.read&q.mask].entry)
 	q.read++
 	if q.read%q.tell == 0 {
 		q.head.Store(q.read)
@@ -139,7 +147,7 @@ func (q *queue) free() {
 
 // idle says what the reader is about to do. It reports false where an entry
 // has come meanwhile and the reader must not wait.
-func (q *queue) idle(state uint32) bool {
+func (q *ring[R]) idle(state uint32) bool {
 	q.head.Store(q.read)
 	q.state.Store(state)
 	if q.next() != nil {
@@ -150,11 +158,11 @@ func (q *queue) idle(state uint32) bool {
 }
 
 // resume says that the reader is back.
-func (q *queue) resume() { q.state.Store(readerAwake) }
+func (q *ring[R]) resume() { q.state.Store(readerAwake) }
 
-// drained reports whether the queue is closed and every entry in it was read.
+// drained reports whether the ring is closed and every entry in it was read.
 // Where a writer is between claim and publish it lets that writer run.
-func (q *queue) drained() bool {
+func (q *ring[R]) drained() bool {
 	tail := q.tail.Load()
 	if tail&closedBit == 0 {
 		return false

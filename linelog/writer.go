@@ -1,4 +1,4 @@
-package audit
+package linelog
 
 import (
 	"bytes"
@@ -18,14 +18,14 @@ const (
 	closeGrace      = 2 * time.Second        // for a failing file, once the log is closed
 )
 
-// writer is the goroutine that takes entries from the queue, encodes them and
+// writer is the goroutine that takes entries from the ring, encodes them and
 // writes them in blocks. Only run touches its fields; others use the channels.
-type writer struct {
-	queue   *queue
-	sink    *sink
-	encoder *encoder
-	metrics *metrics
-	log     *zap.Logger
+type writer[R any] struct {
+	ring     *ring[R]
+	sink     *sink
+	encode   func(block []byte, entry *R) ([]byte, error)
+	counters Counters
+	log      *zap.Logger
 
 	reopen  chan chan error
 	closing chan struct{} // closed by Log.Close
@@ -41,27 +41,26 @@ type writer struct {
 	deadline   time.Time // for a failing file; zero while the log is open
 }
 
-func newWriter(q *queue, s *sink, e *encoder, m *metrics, log *zap.Logger) *writer {
-	w := &writer{
-		queue:   q,
-		sink:    s,
-		encoder: e,
-		metrics: m,
-		log:     log,
-		reopen:  make(chan chan error),
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
-		block:   make([]byte, 0, blockSize+4<<10),
-		timer:   time.NewTimer(time.Hour),
+func newWriter[R any](q *ring[R], s *sink, encode func([]byte, *R) ([]byte, error), deps Dependencies) *writer[R] {
+	return &writer[R]{
+		ring:     q,
+		sink:     s,
+		encode:   encode,
+		counters: deps.Counters,
+		log:      deps.Log,
+		reopen:   make(chan chan error),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
+		block:    make([]byte, 0, blockSize+4<<10),
+		timer:    time.NewTimer(time.Hour),
 	}
-	return w
 }
 
-// run writes until the queue is closed and empty.
-func (w *writer) run() {
+// run writes until the ring is closed and empty.
+func (w *writer[R]) run() {
 	defer close(w.done)
 	defer w.timer.Stop()
-	for !w.queue.drained() {
+	for !w.ring.drained() {
 		wrote := w.gather()
 		w.flush()
 		select {
@@ -69,34 +68,33 @@ func (w *writer) run() {
 			reply <- w.rotate()
 		default:
 		}
-		if w.queue.next() == nil {
+		if w.ring.next() == nil {
 			w.wait(wrote)
 		}
 	}
 	w.flush()
 	w.err = w.sink.close()
 	if w.lost > 0 {
-		w.err = fmt.Errorf("close decision log: the file takes no data and %d entries are lost", w.lost)
+		w.err = fmt.Errorf("close %s: the file takes no data and %d entries are lost", w.sink.noun, w.lost)
 	}
 }
 
-// gather encodes what is queued, up to a block, and reports whether there was
+// gather encodes what is in the ring, up to a block, and reports whether there was
 // anything.
-func (w *writer) gather() bool {
+func (w *writer[R]) gather() bool {
 	any := false
 	for len(w.block) < blockSize {
-		r := w.queue.next()
+		r := w.ring.next()
 		if r == nil {
 			break
 		}
 		any = true
-		if line, err := w.encoder.line(r); err != nil {
-			w.metrics.dropped.Inc()
+		if longer, err := w.encode(w.block, r); err != nil {
+			w.counters.Dropped.Inc()
 		} else {
-			w.block = append(w.block, line.Bytes()...)
-			line.Free()
+			w.block = longer
 		}
-		w.queue.free()
+		w.ring.free()
 	}
 	return any
 }
@@ -104,40 +102,40 @@ func (w *writer) gather() bool {
 // wait returns when there may be something to do. After entries it rests a
 // moment and lets more gather, so that a busy gateway wakes this goroutine a
 // hundred times a second and not once an entry; after an empty rest it sleeps.
-func (w *writer) wait(wrote bool) {
-	defer w.queue.resume()
+func (w *writer[R]) wait(wrote bool) {
+	defer w.ring.resume()
 	if wrote {
-		if w.queue.idle(readerRests) {
+		if w.ring.idle(readerRests) {
 			w.pause(restTime)
 		}
 		return
 	}
-	if !w.queue.idle(readerSleeps) {
+	if !w.ring.idle(readerSleeps) {
 		return
 	}
 	select {
-	case <-w.queue.wake:
+	case <-w.ring.wake:
 	case reply := <-w.reopen:
 		reply <- w.rotate()
 	case <-w.closing:
 	}
 }
 
-// pause waits for a time, cut short by a filling queue, by Reopen and by Close.
-func (w *writer) pause(d time.Duration) {
+// pause waits for a time, cut short by a filling ring, by Reopen and by Close.
+func (w *writer[R]) pause(d time.Duration) {
 	w.timer.Reset(d)
 	select {
 	case <-w.timer.C:
-	case <-w.queue.wake:
+	case <-w.ring.wake:
 	case reply := <-w.reopen:
 		reply <- w.rotate()
 	case <-w.closing:
 	}
 }
 
-// flush writes the block, however often it takes; meanwhile the queue fills
-// and the doors drop. Once the log is closed it gives up after a grace.
-func (w *writer) flush() {
+// flush writes the block, however often it takes; meanwhile the ring fills
+// and entries are dropped. Once the log is closed it gives up after a grace.
+func (w *writer[R]) flush() {
 	for w.sent < len(w.block) {
 		err := w.attempt()
 		if err == nil {
@@ -154,25 +152,25 @@ func (w *writer) flush() {
 }
 
 // attempt writes once and counts the lines whose end was written.
-func (w *writer) attempt() error {
+func (w *writer[R]) attempt() error {
 	rest := w.block[w.sent:]
 	n, err := w.sink.out.Write(rest)
 	n = min(max(n, 0), len(rest))
-	w.metrics.entries.Add(float64(lines(rest[:n])))
+	w.counters.Written.Add(float64(lines(rest[:n])))
 	w.sent += n
 	if err == nil && n < len(rest) {
 		err = io.ErrShortWrite
 	}
 	if err == nil && w.complaint {
 		w.complaint = false
-		w.log.Info("the decision log is written again", zap.String("file", w.sink.path))
+		w.log.Info("the "+w.sink.noun+" is written again", zap.String("file", w.sink.path))
 	}
 	return err
 }
 
 // complain counts a failure and, once a minute, logs it.
-func (w *writer) complain(err error) {
-	w.metrics.errors.Inc()
+func (w *writer[R]) complain(err error) {
+	w.counters.Errors.Inc()
 	now := time.Now()
 	pause := complainMin
 	if !w.complaint {
@@ -182,12 +180,12 @@ func (w *writer) complain(err error) {
 		return
 	}
 	w.complained, w.complaint = now, true
-	w.log.Error("cannot write the decision log; entries wait in the queue, and are dropped and counted when it is full",
+	w.log.Error("cannot write the "+w.sink.noun+"; entries wait in a queue, and are dropped and counted when it is full",
 		zap.String("file", w.sink.path), zap.Error(err))
 }
 
 // expired reports whether the log is closed and its file has had its grace.
-func (w *writer) expired() bool {
+func (w *writer[R]) expired() bool {
 	select {
 	case <-w.closing:
 	default:
@@ -202,7 +200,7 @@ func (w *writer) expired() bool {
 
 // retryLater waits before the next attempt. A new file is worth one at once,
 // and so is the moment of closing.
-func (w *writer) retryLater() {
+func (w *writer[R]) retryLater() {
 	closing := w.closing
 	if !w.deadline.IsZero() {
 		closing = nil // noticed already
@@ -217,16 +215,16 @@ func (w *writer) retryLater() {
 }
 
 // giveUp drops what is left of the block.
-func (w *writer) giveUp() {
+func (w *writer[R]) giveUp() {
 	n := lines(w.block[w.sent:])
-	w.metrics.dropped.Add(float64(n))
+	w.counters.Dropped.Add(float64(n))
 	w.lost += n
 	w.block, w.sent = w.block[:0], 0
 }
 
 // rotate switches to a new file. A line that the old file has only a part of
 // goes to the new one whole.
-func (w *writer) rotate() error {
+func (w *writer[R]) rotate() error {
 	switched, err := w.sink.reopen()
 	if switched {
 		w.sent = bytes.LastIndexByte(w.block[:w.sent], '\n') + 1
@@ -234,5 +232,5 @@ func (w *writer) rotate() error {
 	return err
 }
 
-// lines counts entries: JSON has no line break within.
+// lines counts entries: they have no line break within.
 func lines(b []byte) int { return bytes.Count(b, []byte{'\n'}) }

@@ -1,4 +1,4 @@
-package audit
+package linelog
 
 import (
 	"errors"
@@ -8,30 +8,26 @@ import (
 	"syscall"
 )
 
-// The values of the label sink.
-const (
-	sinkFile   = "file"
-	sinkStdout = "stdout"
-)
-
 // sink is where lines go: a file that this package opens and closes, or a
 // writer that belongs to somebody else.
 type sink struct {
-	name string
-	path string // empty for standard output
+	noun string
+	path string // empty for somebody else's writer
 	out  io.Writer
-	file *os.File // nil for standard output
+	file *os.File // nil for somebody else's writer
 }
 
-func openSink(path string, stdout io.Writer) (*sink, error) {
+func openSink(noun, path string, stdout io.Writer) (*sink, error) {
 	if path == "" {
-		return &sink{name: sinkStdout, out: stdout}, nil
+		return &sink{noun: noun, out: stdout}, nil
 	}
-	f, err := openFile(path)
+	s := &sink{noun: noun, path: path}
+	f, err := s.openFile()
 	if err != nil {
 		return nil, err
 	}
-	return &sink{name: sinkFile, path: path, out: f, file: f}, nil
+	s.file, s.out = f, f
+	return s, nil
 }
 
 // reopen opens the path again, and only then lets go of the old file. It
@@ -40,14 +36,14 @@ func (s *sink) reopen() (switched bool, err error) {
 	if s.file == nil {
 		return false, nil
 	}
-	f, err := openFile(s.path)
+	f, err := s.openFile()
 	if err != nil {
 		return false, err
 	}
 	old := s.file
 	s.file, s.out = f, f
 	if err := old.Close(); err != nil {
-		return true, fmt.Errorf("close the decision log before rotation: %w", err)
+		return true, fmt.Errorf("close the %s before rotation: %w", s.noun, err)
 	}
 	return true, nil
 }
@@ -57,22 +53,22 @@ func (s *sink) close() error {
 		return nil
 	}
 	if err := s.file.Close(); err != nil {
-		return fmt.Errorf("close decision log: %w", err)
+		return fmt.Errorf("close %s: %w", s.noun, err)
 	}
 	return nil
 }
 
-// openFile opens a decision log to append to it. Several processes may append
-// to one file: every write is of whole lines.
-func openFile(path string) (*os.File, error) {
+// openFile opens the file to append to it. Several processes may append to one
+// file: every write is of whole lines.
+func (s *sink) openFile() (*os.File, error) {
 	// Without O_NONBLOCK a named pipe that nobody reads would hold the start
 	// for ever; with it that is an error. Files do not mind.
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o640)
+	f, err := os.OpenFile(s.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
-		return nil, fmt.Errorf("open decision log: %w", err)
+		return nil, fmt.Errorf("open %s: %w", s.noun, err)
 	}
-	if err := endTornLine(f, path); err != nil {
-		return nil, errors.Join(fmt.Errorf("open decision log: %w", err), f.Close())
+	if err := endTornLine(f, s.path); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.noun, err), f.Close())
 	}
 	return f, nil
 }

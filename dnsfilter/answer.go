@@ -103,7 +103,7 @@ func followChain(section []dns.RR, name string, key lookupKey) (kept []dns.RR, l
 func recordsAt(section []dns.RR, name string, key lookupKey) (data []dns.RR, alias *dns.CNAME) {
 	for _, r := range section {
 		h := r.Header()
-		if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) {
+		if h.Class != dns.ClassINET || !strings.EqualFold(h.Name, name) || hollow(r) {
 			continue
 		}
 		if h.Rrtype == key.qtype || key.qtype == dnswire.TypeANY && dnswire.LookupType(h.Rrtype) {
@@ -123,12 +123,34 @@ func recordsAt(section []dns.RR, name string, key lookupKey) (data []dns.RR, ali
 	return data, nil
 }
 
+// hollow reports whether a record should lead somewhere and has no data, which
+// only an update may have (RFC 2136 §2.4): it is malformed, and gives nothing to
+// judge.
+func hollow(r dns.RR) bool {
+	switch record := r.(type) {
+	case *dns.A:
+		return len(record.A) == 0
+	case *dns.AAAA:
+		return len(record.AAAA) == 0
+	case *dns.CNAME:
+		return record.Target == ""
+	case *dns.DNAME:
+		return record.Target == ""
+	case *dns.SVCB:
+		return record.Target == ""
+	case *dns.HTTPS:
+		return record.Target == ""
+	default:
+		return false
+	}
+}
+
 // dnameOf returns the DNAME from which alias was made (RFC 6672 §3.1), with
 // its signatures.
 func dnameOf(section []dns.RR, name string, alias *dns.CNAME, do bool) []dns.RR {
 	for _, r := range section {
 		d, ok := r.(*dns.DNAME)
-		if !ok || d.Hdr.Class != dns.ClassINET || !dns.IsSubDomain(d.Hdr.Name, name) || len(name) <= len(d.Hdr.Name) {
+		if !ok || d.Hdr.Class != dns.ClassINET || hollow(d) || !dns.IsSubDomain(d.Hdr.Name, name) || len(name) <= len(d.Hdr.Name) {
 			continue
 		}
 		prefix := name[:len(name)-len(d.Hdr.Name)]

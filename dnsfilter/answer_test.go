@@ -192,6 +192,49 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// A record without data gives the second look nothing to judge, and clients
+// nothing but room for what each of them makes of it.
+func TestHollowRecordsAreDropped(t *testing.T) {
+	good := map[uint16]string{
+		dns.TypeA:     "a.example. 60 IN A 192.0.2.1",
+		dns.TypeAAAA:  "a.example. 60 IN AAAA 2001:db8::1",
+		dns.TypeCNAME: "a.example. 60 IN CNAME b.example.",
+		dns.TypeDNAME: "a.example. 60 IN DNAME b.example.",
+		dns.TypeSVCB:  "a.example. 60 IN SVCB 1 b.example.",
+		dns.TypeHTTPS: "a.example. 60 IN HTTPS 1 b.example.",
+	}
+	for qtype, record := range good {
+		for _, beside := range []bool{false, true} {
+			m := response(t, "a.example", qtype, 0)
+			m.Answer = append(m.Answer, &dns.RFC3597{Hdr: dns.RR_Header{Name: "a.example.", Rrtype: qtype, Class: dns.ClassINET, Ttl: 60}})
+			want := 0
+			if beside {
+				r, err := dns.NewRR(record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.Answer = append(m.Answer, r)
+				want = 1
+			}
+			wire, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var received, kept dns.Msg
+			if err := received.Unpack(wire); err != nil || len(received.Answer) != want+1 {
+				t.Fatalf("%s: %v, %v", typeName(qtype), err, &received)
+			}
+			e, err := digest(&received, lookupKey{name: "\x01a\x07example\x00", qtype: qtype}, ordinaryTTLs(), newClock().Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := kept.Unpack(e.whole.wire); err != nil || len(kept.Answer) != want || len(e.facts) != want || (e.lifetime > 0) != beside {
+				t.Errorf("%s: %v, %v, facts %v, for %v", typeName(qtype), err, kept.Answer, e.facts, e.lifetime)
+			}
+		}
+	}
+}
+
 // Whatever an upstream sends: no panic, and what is made of it is well formed,
 // answers the question and keeps no fact from the policy.
 func FuzzUpstreamResponse(f *testing.F) {

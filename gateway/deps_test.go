@@ -81,6 +81,11 @@ var forbidden = []arrow{
 		because: "outbound is a leaf: it connects, whoever decided",
 	},
 	{
+		from:    []string{"proxy/relay"},
+		of:      ours("..."),
+		because: "relay moves bytes: whose they are and what for, its handlers know",
+	},
+	{
 		from:    []string{"gate"},
 		of:      ours("audit", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "policy/...", "proxy", "strictyaml"),
 		because: "gate is a leaf: it counts, whatever is counted",

@@ -1,0 +1,34 @@
+//go:build !linux
+
+package relay
+
+// What only Linux does is not done here: no end is bare, so that every way
+// waits for a stream, has no use for a pipe, and is never parked.
+
+type (
+	parking         struct{}
+	ticket          struct{}
+	descriptorCalls struct{}
+	pipe            struct{}
+	pipes           struct{}
+)
+
+func newEnd(stream Stream) end { return end{stream: stream} }
+
+func newParking() (*parking, error) { return &parking{}, nil }
+func (*parking) run()               {}
+func (*parking) close() error       { return nil }
+func (*parking) forget(*Flow)       {}
+func (*Flow) park(*way, bool) bool  { return false }
+
+func newPipes(int) *pipes      { return &pipes{} }
+func (*pipes) put(*pipe, bool) {}
+func (*pipes) trim()           {}
+func (*pipes) close()          {}
+
+func (*descriptorCalls) bind(*mover) {}
+
+func (m *mover) fetch() ending               { return m.fetchStream() }
+func (m *mover) write(p []byte) (int, error) { return m.writeStream(p) }
+func (m *mover) drain() (int, error)         { return 0, nil }
+func (m *mover) keep() bool                  { return false }

@@ -1,0 +1,178 @@
+package relay
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// eventually waits until something holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not %s after %v", what, patience)
+		}
+	}
+}
+
+// relayWith makes a relay that is closed when the test ends.
+func relayWith(t testing.TB, config Config) *Relay {
+	t.Helper()
+	r, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// pair is a TCP connection and its other end.
+func pair(t testing.TB) (*net.TCPConn, *net.TCPConn) {
+	t.Helper()
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close(); _ = b.Close() })
+	return a.(*net.TCPConn), b.(*net.TCPConn)
+}
+
+// listener is a Handler that keeps what it is told.
+type listener struct {
+	greet    func(piece []byte, occasion Occasion) Greeting // nil: carries at once
+	up, down atomic.Int64
+	outcome  Outcome
+	ended    chan struct{}
+	endings  atomic.Int32
+}
+
+func newListener() *listener { return &listener{ended: make(chan struct{})} }
+
+func (l *listener) Greet(piece []byte, occasion Occasion) Greeting {
+	if l.greet != nil {
+		return l.greet(piece, occasion)
+	}
+	return Greeting{Then: Carry, Forward: bytes.Clone(piece)}
+}
+
+func (l *listener) Moved(up bool, n int64) {
+	if up {
+		l.up.Add(n)
+	} else {
+		l.down.Add(n)
+	}
+}
+
+func (l *listener) Ended(outcome Outcome) {
+	l.outcome = outcome
+	if l.endings.Add(1) == 1 {
+		close(l.ended)
+	}
+}
+
+// how waits for the end.
+func (l *listener) how(t testing.TB) Outcome {
+	t.Helper()
+	select {
+	case <-l.ended:
+		return l.outcome
+	case <-time.After(patience):
+		t.Fatal("the flow has not ended")
+		return Outcome{}
+	}
+}
+
+// tunnel is a flow and its two peers.
+type tunnel struct {
+	t        testing.TB
+	flow     *Flow
+	handler  *listener
+	client   *net.TCPConn // the client's own end
+	server   *net.TCPConn // the server's own end
+	inClient *net.TCPConn // the relay's ends
+	inServer *net.TCPConn
+}
+
+func open(t testing.TB, r *Relay, handler *listener, early string) *tunnel {
+	t.Helper()
+	if handler == nil {
+		handler = newListener()
+	}
+	u := &tunnel{t: t, handler: handler}
+	u.client, u.inClient = pair(t)
+	u.inServer, u.server = pair(t)
+	var err error
+	if u.flow, err = r.Start(Ends{Client: u.inClient, Upstream: u.inServer}, []byte(early), handler); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func send(t testing.TB, c io.Writer, s string) {
+	t.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		t.Fatalf("send %q: %v", s, err)
+	}
+}
+
+func expect(t testing.TB, c net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Fatalf("got %q, want %q: %v", got[:n], want, err)
+	}
+}
+
+// rest reads to the end.
+func rest(t testing.TB, c net.Conn) string {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatalf("read to the end: %v, after %q", err, got)
+	}
+	return string(got)
+}
+
+// atRest waits until a flow is parked.
+func (u *tunnel) atRest() {
+	u.t.Helper()
+	eventually(u.t, "parked", func() bool {
+		u.flow.mu.Lock()
+		defer u.flow.mu.Unlock()
+		return u.flow.resting
+	})
+}
+
+// together runs several things at once, and waits for them.
+func together(things ...func()) {
+	var running sync.WaitGroup
+	for _, thing := range things {
+		running.Go(thing)
+	}
+	running.Wait()
+}

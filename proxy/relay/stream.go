@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"time"
+)
+
+// readResult is what a Read has returned.
+type readResult struct {
+	n   int
+	err error
+}
+
+// errLate ends a wait for a piece of a greeting.
+var errLate = errors.New("the greeting takes too long")
+
+// maxEmptyReads is how many reads in a row may return nothing at all.
+const maxEmptyReads = 100
+
+// fetchStream fetches from a stream that has no descriptor to wait on: it
+// waits in Read, with a small buffer while there is little to read.
+func (m *mover) fetchStream() ending {
+	for range maxEmptyReads {
+		into := m.vessel()
+		result := m.read(into)
+		if result.n > 0 {
+			m.bulk = result.n == len(into)
+			m.piece = into[:result.n]
+			if m.way.greeting {
+				return going
+			}
+			return m.pay(result.n)
+		}
+		switch {
+		case result.err == nil:
+		case errors.Is(result.err, errLate):
+			return late
+		case errors.Is(result.err, io.EOF):
+			return eof
+		default:
+			return readFailed
+		}
+	}
+	return readFailed
+}
+
+// vessel is what to read into: the block while a lot comes, and the sip, with
+// the block given back, otherwise. A Read that is under way has its own.
+func (m *mover) vessel() []byte {
+	switch {
+	case m.pending != nil && m.block != nil:
+		return m.block[:]
+	case m.pending != nil:
+		return m.sip[:]
+	}
+	m.release()
+	if m.bulk {
+		m.block = m.relay.blocks.get()
+		return m.block[:]
+	}
+	m.sip = m.relay.sips.get()
+	return m.sip[:]
+}
+
+// read reads from the source. While a greeting has a limit, it does so on
+// another goroutine, which it leaves waiting when the limit has passed: not
+// every stream can be read again behind a deadline.
+func (m *mover) read(into []byte) readResult {
+	due := m.way.due.Load()
+	if m.pending == nil {
+		if due == 0 {
+			n, err := m.src.stream.Read(into)
+			return readResult{n, err}
+		}
+		source, pending := m.src.stream, make(chan readResult, 1)
+		m.pending = pending
+		m.relay.running.Go(func() {
+			n, err := source.Read(into)
+			pending <- readResult{n, err}
+		})
+	}
+	if due == 0 {
+		return m.await()
+	}
+	timer := time.NewTimer(time.Duration(due) - m.relay.now())
+	defer timer.Stop()
+	select {
+	case result := <-m.pending:
+		m.pending = nil
+		return result
+	case <-timer.C:
+		return readResult{0, errLate}
+	}
+}
+
+// await waits for the Read that is under way.
+func (m *mover) await() readResult {
+	result := <-m.pending
+	m.pending = nil
+	return result
+}
+
+// abandon ends a Read that was left waiting when its way is over.
+func (m *mover) abandon() {
+	if m.pending == nil {
+		return
+	}
+	if !m.src.interruptRead() {
+		_ = m.src.stream.Close()
+	}
+	m.await()
+}
+
+// writeStream writes to a stream that has no descriptor.
+func (m *mover) writeStream(p []byte) (int, error) {
+	n, err := m.dst.stream.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}

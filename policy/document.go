@@ -188,22 +188,23 @@ const (
 // Rule is one line of policy, exceptions included.
 type Rule struct {
 	Position
-	Name         string
-	Exception    bool
-	Who          Who
-	What         What
-	When         When
-	Action       Action
-	ReportOnly   bool // enforcement: report-only on this rule
-	Doors        []Door
-	Answer       AnswerMode
-	StripH3      bool          // at the DNS door, take HTTP/3 out of what this rule's destinations offer
-	Grant        time.Duration // how long a "continue" holds; ActionWarn only
-	Reason       string
-	Message      string
-	Alternatives []string
-	Ticket       string
-	ApprovedBy   string
+	Name          string
+	Exception     bool
+	Who           Who
+	What          What
+	When          When
+	Action        Action
+	ReportOnly    bool // enforcement: report-only on this rule
+	Doors         []Door
+	Answer        AnswerMode
+	StripH3       bool          // at the DNS door, take HTTP/3 out of what this rule's destinations offer
+	Grant         time.Duration // how long a "continue" holds; ActionWarn only
+	Justification Justification // what is asked of whoever continues; ActionWarn only
+	Reason        string
+	Message       string
+	Alternatives  []string
+	Ticket        string
+	ApprovedBy    string
 }
 
 // Test is one line of a policy's own tests.

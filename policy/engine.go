@@ -7,6 +7,7 @@ import "sync/atomic"
 // concurrent use.
 type Engine struct {
 	program atomic.Pointer[Program]
+	grants  Grants
 }
 
 // NewEngine makes an Engine that decides with p.
@@ -15,6 +16,11 @@ func NewEngine(p *Program) *Engine {
 	e.program.Store(p)
 	return e
 }
+
+// SetGrants makes the Engine ask g wherever a warn rule would refuse. It is to
+// be called before the Engine is shared; without it nobody holds a grant. It
+// is not safe for use beside other methods.
+func (e *Engine) SetGrants(g Grants) { e.grants = g }
 
 // Program is the program in force; nil where none was ever loaded.
 func (e *Engine) Program() *Program { return e.program.Load() }
@@ -25,12 +31,24 @@ func (e *Engine) Program() *Program { return e.program.Load() }
 func (e *Engine) Swap(p *Program) *Program { return e.program.Swap(p) }
 
 // Decide answers with the program in force. Without one it blocks.
-func (e *Engine) Decide(r *Request) Verdict {
+func (e *Engine) Decide(r *Request) (v Verdict) {
 	p := e.program.Load()
 	if p == nil {
 		return Verdict{Organisation: &Organisation{}}
 	}
-	return p.Decide(r)
+	p.decide(&inquiry{r: r, epoch: p.keepEpochAt(r.At), grants: e.grants}, &v)
+	return v
+}
+
+// Explain is [Program.Explain] by the program in force, with the grants that
+// Decide would ask for. Without a program it explains that there is none.
+func (e *Engine) Explain(r *Request) Explanation {
+	p := e.program.Load()
+	if p == nil {
+		return Explanation{Action: ActionBlock.String(), Rule: DefaultRule, Group: NoGroup, Reason: noPolicyMessage,
+			Alternatives: []string{}, Trace: []Step{}}
+	}
+	return p.explain(r, e.grants)
 }
 
 // Subject resolves an identity against the program in force. Without one it

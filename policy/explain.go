@@ -22,6 +22,7 @@ type Explanation struct {
 	Would        string   `json:"would"`
 	WouldRule    string   `json:"would_rule,omitempty"`
 	NeedsUser    bool     `json:"needs_user,omitempty"`
+	Granted      bool     `json:"granted,omitempty"` // by a grant that the client holds; NextEdge is no later than its end
 	Revision     string   `json:"revision"`
 	NextEdge     string   `json:"next_edge"`
 	Trace        []Step   `json:"trace"`
@@ -45,10 +46,14 @@ type Step struct {
 
 // Explain decides as Decide does, by the same code and tables, and says for
 // every rule that was read why it did not match.
-func (p *Program) Explain(r *Request) Explanation {
-	e := p.epochAt(r.At)
+//
+// As to Decide, nobody holds a grant; see [Engine.Explain].
+func (p *Program) Explain(r *Request) Explanation { return p.explain(r, nil) }
+
+func (p *Program) explain(r *Request, grants Grants) Explanation {
+	q := &inquiry{r: r, epoch: p.epochAt(r.At), grants: grants}
 	var verdict Verdict
-	claim := p.decide(r, e, &verdict)
+	claim := p.decide(q, &verdict)
 	x := Explanation{
 		Action:       verdict.Action.String(),
 		Rule:         verdict.RuleName(),
@@ -58,6 +63,7 @@ func (p *Program) Explain(r *Request) Explanation {
 		Reason:       verdict.Reason(),
 		Alternatives: []string{},
 		NeedsUser:    verdict.NeedsUser,
+		Granted:      verdict.Granted,
 		Revision:     p.revision,
 		Trace:        []Step{},
 		Verdict:      verdict,
@@ -76,7 +82,7 @@ func (p *Program) Explain(r *Request) Explanation {
 		x.NextEdge = verdict.NextEdge.In(p.document.Location).Format(time.RFC3339)
 	}
 	if verdict.Rule != nil {
-		x.Trace = p.trace(r, e, claim, verdict.Rule)
+		x.Trace = p.trace(q, claim, verdict.Rule)
 	}
 	return x
 }
@@ -84,6 +90,7 @@ func (p *Program) Explain(r *Request) Explanation {
 // tracer holds what the walk found, so that each rule can be asked about.
 type tracer struct {
 	p     *Program
+	q     *inquiry
 	r     *Request
 	e     *epoch
 	who   *whoSet
@@ -92,7 +99,8 @@ type tracer struct {
 }
 
 // trace reads the rules up to the deciding one against the sets that decided.
-func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step {
+func (p *Program) trace(q *inquiry, claim Host, decided *Rule) []Step {
+	r := q.r
 	host, derived := r.Host, r.Derived
 	if !claim.IsZero() {
 		host, derived = claim, nil
@@ -100,10 +108,10 @@ func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step 
 	if decided == p.canary {
 		return []Step{{Rule: RuleCanary, Matched: true, Because: host.String() + " asks whether queries may go past this resolver", Action: decided.Action.String()}}
 	}
-	if alone := p.decidedAlone(r, e, host); alone.Refuses() {
+	if p.refusedAlone(q, host) {
 		derived = nil // as in judge
 	}
-	t := &tracer{p: p, r: r, e: e, who: p.whoOf(&r.Subject)}
+	t := &tracer{p: p, q: q, r: r, e: q.epoch, who: q.who}
 	p.find(&host, &t.base)
 	t.facts = append(t.facts, t.base)
 	for i := range derived {
@@ -123,13 +131,18 @@ func (p *Program) trace(r *Request, e *epoch, claim Host, decided *Rule) []Step 
 	return append(steps, Step{Rule: DefaultRule, Matched: true, Because: "no rule matched", Action: decided.Action.String()})
 }
 
-// decidedAlone is the action that the terminal rules have for a host without
-// what derives from it.
-func (p *Program) decidedAlone(r *Request, e *epoch, host Host) Action {
+// refusedAlone reports whether the terminal rules refuse a host without what
+// derives from it.
+func (p *Program) refusedAlone(q *inquiry, host Host) bool {
 	var base match
 	p.find(&host, &base)
-	rule := p.first(p.whoOf(&r.Subject).rules, e.doors[r.Door].terminal, &base, &base, len(p.rules), r)
-	return p.ruleAt(rule).Action
+	i := p.first(q.who.rules, q.epoch.doors[q.r.Door].terminal, &base, &base, len(p.rules), q.r)
+	rule := p.ruleAt(i)
+	if !rule.Action.Refuses() {
+		return false
+	}
+	_, granted := q.pass(rule, appOf(i, &base))
+	return !granted
 }
 
 // step asks in the order of the language: who, what, when, doors, ports.
@@ -157,8 +170,17 @@ func (t *tracer) step(i int) Step {
 		if rule.Action.Refuses() && rule.Action != ActionMonitor {
 			action = rule.Action.String() + " (report-only)"
 		}
+		return Step{Matched: true, Because: because, Action: action}
+	}
+	if until, granted := t.q.pass(rule, appOf(i, fact)); granted {
+		because += "; " + t.grantedUntil(until)
+		action += " (granted)"
 	}
 	return Step{Matched: true, Because: because, Action: action}
+}
+
+func (t *tracer) grantedUntil(until time.Time) string {
+	return "granted until " + until.In(t.p.document.Location).Format(time.RFC3339)
 }
 
 func (t *tracer) whoFails(i int, rule *Rule) Step {
@@ -220,6 +242,7 @@ func (p *Program) selectsDevices(w *Who) bool {
 // whatFits finds the first fact that the rule selects.
 func (t *tracer) whatFits(i int) (*match, string) {
 	w, bit := i>>6, uint64(1)<<(i&63)
+	passes := "" // why a fact that the rule would refuse does pass
 	if t.base.excepted(w)&bit != 0 {
 		return nil, fmt.Sprintf("%s is in what.except", t.base.host)
 	}
@@ -228,10 +251,20 @@ func (t *tracer) whatFits(i int) (*match, string) {
 		if fact.word(w)&bit == 0 || fact.excepted(w)&bit != 0 {
 			continue
 		}
-		if f > 0 && !t.p.monitors[i] && !t.refusesDerived(i, fact) {
-			continue
+		if f > 0 && !t.p.monitors[i] {
+			first := t.firstOf(fact)
+			if first < i || !t.p.rules[i].Action.Refuses() {
+				continue // it cannot decide through a derived fact
+			}
+			if until, granted := t.q.pass(&t.p.rules[i], appOf(i, fact)); granted && first == i {
+				passes = t.describe(i, fact, true) + "; " + t.grantedUntil(until) + ", which lets it pass"
+				continue
+			}
 		}
 		return fact, t.describe(i, fact, f > 0)
+	}
+	if passes != "" {
+		return nil, passes
 	}
 	if len(t.facts) > 1 {
 		return nil, fmt.Sprintf("%s, and what it resolves to, not in what", t.base.host)
@@ -239,12 +272,9 @@ func (t *tracer) whatFits(i int) (*match, string) {
 	return nil, fmt.Sprintf("%s not in what", t.base.host)
 }
 
-// refusesDerived reports whether rule i can decide through a derived fact: it
-// refuses, and is the first that matches the fact.
-func (t *tracer) refusesDerived(i int, fact *match) bool {
-	door := &t.e.doors[t.r.Door]
-	return t.p.rules[i].Action.Refuses() &&
-		t.p.first(t.who.rules, door.terminal, fact, &t.base, len(t.p.rules), t.r) >= i
+// firstOf is the first terminal rule that matches a fact.
+func (t *tracer) firstOf(fact *match) int {
+	return t.p.first(t.who.rules, t.e.doors[t.r.Door].terminal, fact, &t.base, len(t.p.rules), t.r)
 }
 
 func (t *tracer) describe(i int, fact *match, derived bool) string {

@@ -5,7 +5,8 @@ import "time"
 // lookAhead finds what could change the verdict: a user name, and a schedule.
 // Only rules up to the deciding one matter, since later ones are not read: up
 // to alone for the base, whose own verdict says whether derived facts count.
-func (p *Program) lookAhead(v *Verdict, r *Request, who *whoSet, e *epoch, base *match, alone int, derived []Host, rule int) {
+func (p *Program) lookAhead(v *Verdict, q *inquiry, base *match, alone int, derived []Host, rule int) {
+	r, who, e := q.r, q.who, q.epoch
 	door := &e.doors[r.Door]
 	limit := min(alone+1, len(p.rules))
 	edge := p.nextEdge(e, who, door, base, base, limit, r, 0)

@@ -14,8 +14,9 @@ import (
 // oracle decides by reading the document rule by rule, with no tables: slow,
 // plain, and independent of the compiled form.
 type oracle struct {
-	doc  *policy.Document
-	apps []*policy.App
+	doc    *policy.Document
+	apps   []*policy.App
+	grants heldGrants
 }
 
 // TestTablesAgreeWithPlainReading holds the compiled tables against the oracle.
@@ -51,12 +52,13 @@ func (o *oracle) decide(r *policy.Request) (policy.Action, string) {
 
 func (o *oracle) judge(r *policy.Request, base policy.Host, derived []policy.Host) (policy.Action, string) {
 	alone, index := o.firstRule(r, base, base)
-	if alone.Action != policy.ActionAllow {
+	if alone.Action != policy.ActionAllow && !o.lets(r, &alone, base, base) {
 		return alone.Action, alone.Name
 	}
+	alone.Action = policy.ActionAllow
 	// Each fact by its own first rule; the earliest that refuses decides.
 	for _, fact := range derived {
-		if rule, at := o.firstRule(r, fact, base); at < index && rule.Action != policy.ActionAllow {
+		if rule, at := o.firstRule(r, fact, base); at < index && rule.Action != policy.ActionAllow && !o.lets(r, &rule, base, fact) {
 			alone, index = rule, at
 		}
 	}

@@ -131,17 +131,18 @@ func TestParseActions(t *testing.T) {
 	want := []struct {
 		answer     policy.AnswerMode
 		grant      time.Duration
+		justify    string
 		reportOnly bool
 	}{
-		{policy.AnswerNull, 0, false},
-		{policy.AnswerPage, policy.DefaultGrant, false},
-		{policy.AnswerNull, 48 * time.Hour, true},
-		{policy.AnswerNXDOMAIN, 0, false},
-		{policy.AnswerNODATA, 0, false},
-		{policy.AnswerRefused, 0, false},
+		{policy.AnswerNull, 0, "optional", false},
+		{policy.AnswerPage, policy.DefaultGrant, "none", false},
+		{policy.AnswerNull, 48 * time.Hour, "required", true},
+		{policy.AnswerNXDOMAIN, 0, "optional", false},
+		{policy.AnswerNODATA, 0, "optional", false},
+		{policy.AnswerRefused, 0, "optional", false},
 	}
 	for i, w := range want {
-		same(t, rules[i].Name, fmt.Sprint(rules[i].Answer, rules[i].Grant, rules[i].ReportOnly), fmt.Sprint(w.answer, w.grant, w.reportOnly))
+		same(t, rules[i].Name, fmt.Sprint(rules[i].Answer, rules[i].Grant, " ", rules[i].Justification.String(), " ", rules[i].ReportOnly), fmt.Sprint(w.answer, w.grant, " ", w.justify, " ", w.reportOnly))
 	}
 }
 

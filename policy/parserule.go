@@ -43,7 +43,7 @@ func (s said) note(v strictyaml.Value) { s[v.Name()] = v }
 func (p *parser) readRule(v strictyaml.Value) (Rule, bool) {
 	r := Rule{Position: v.Position()}
 	s, fields := said{}, p.ruleFields(&r)
-	fields["grant"], fields["answer"], fields["enforcement"] = s.note, s.note, s.note
+	fields["grant"], fields["justification"], fields["answer"], fields["enforcement"] = s.note, s.note, s.note, s.note
 	ok := v.Mapping(strictyaml.Shape{
 		Noun:     "rule",
 		Fields:   fields,
@@ -74,6 +74,12 @@ func (p *parser) fitAction(r *Rule, s said) {
 		r.Grant, _ = grant.Duration(minGrant, maxGrant)
 		if r.Action != ActionWarn {
 			grant.Errorf("\"grant\" goes with \"action: warn\" only, not with %s", r.Action)
+		}
+	}
+	if justification, ok := s["justification"]; ok {
+		r.Justification = readJustification(justification)
+		if r.Action != ActionWarn {
+			justification.Errorf("\"justification\" goes with \"action: warn\" only, not with %s", r.Action)
 		}
 	}
 	if answer, ok := s["answer"]; ok {
@@ -109,13 +115,14 @@ func (p *parser) readException(v strictyaml.Value) (Rule, bool) {
 		Fields:   fields,
 		Required: []string{"name"},
 		Hints: map[string]string{
-			"name":        "every exception has a name of its own",
-			"enforcement": "an exception has nothing to rehearse",
-			"grant":       "an exception asks nobody to continue",
-			"answer":      "an exception refuses nothing",
-			"hours":       `write it under "when"`,
-			"apps":        `write it under "what"`,
-			"groups":      `write it under "who"`,
+			"name":          "every exception has a name of its own",
+			"enforcement":   "an exception has nothing to rehearse",
+			"grant":         "an exception asks nobody to continue",
+			"justification": "an exception asks nobody to continue",
+			"answer":        "an exception refuses nothing",
+			"hours":         `write it under "when"`,
+			"apps":          `write it under "what"`,
+			"groups":        `write it under "who"`,
 		},
 	})
 	if ok {
@@ -200,6 +207,19 @@ func readAlternatives(v strictyaml.Value) []string {
 		}
 	})
 	return lines
+}
+
+// readJustification reads what is asked of whoever continues.
+func readJustification(v strictyaml.Value) Justification {
+	text, _ := v.OneOf("optional", "required", "none")
+	switch text {
+	case "required":
+		return JustificationRequired
+	case "none":
+		return JustificationNone
+	default:
+		return JustificationOptional
+	}
 }
 
 // answerMode reads how the DNS door refuses.

@@ -34,8 +34,13 @@ type Verdict struct {
 	Judged  bool
 	StripH3 bool
 
-	// NextEdge is the earliest instant after Request.At at which a schedule
-	// could change this verdict; zero where none can.
+	// Granted is true where the verdict allows because the client holds a grant:
+	// for the rule that decided, or for one that would have refused what is
+	// judged beside the Fact. NextEdge is no later than the grant's end.
+	Granted bool
+
+	// NextEdge is the earliest instant after Request.At at which a schedule, or
+	// the end of a grant, could change this verdict; zero where none can.
 	NextEdge time.Time
 
 	Revision     string        // of the Program that decided
@@ -103,5 +108,6 @@ func Stricter(a, b Verdict) Verdict {
 		strict.NextEdge = other.NextEdge
 	}
 	strict.NeedsUser = strict.NeedsUser || other.NeedsUser
+	strict.Granted = !strict.Action.Refuses() && (strict.Granted || other.Granted)
 	return strict
 }

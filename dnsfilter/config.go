@@ -22,6 +22,9 @@ type Endpoint = ingress.Endpoint
 // Peer is who a client has proven to be.
 type Peer = ingress.Peer
 
+// Sockets are where the listeners get their sockets from.
+type Sockets = ingress.Sockets
+
 // ListenError is why Listen could not open one of the listeners.
 type ListenError = ingress.ListenError
 
@@ -158,6 +161,9 @@ type Dependencies struct {
 	// Record is told of every decision. It must not block, nor keep the
 	// Decision, whose host's name is overwritten by the next one. Required.
 	Record func(*policy.Decision)
+
+	// Sockets gives the listeners their sockets; what is nil in it opens them.
+	Sockets Sockets
 
 	Registerer prometheus.Registerer // nil: metrics are kept but not registered
 	Log        *zap.Logger           // nil: silent

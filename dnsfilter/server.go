@@ -168,6 +168,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		Known:    s.handler.known,
 		Shed:     s.handler.metrics.shed,
 		PathPeer: s.deps.Device,
+		Sockets:  s.deps.Sockets,
 		Log:      s.deps.Log,
 	})
 	if err != nil {

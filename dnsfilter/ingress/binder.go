@@ -63,6 +63,7 @@ func (b *binder) bindPlain(ctx context.Context, address string) error {
 				Workers:   b.set.workers,
 				ProxyFrom: b.config.ProxyFrom,
 				Shed:      b.dependencies.Shed,
+				From:      b.dependencies.Sockets,
 			})
 		},
 		func(address string) (*streams, error) {

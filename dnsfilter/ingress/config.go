@@ -62,7 +62,9 @@ type Dependencies struct {
 	// PathPeer verifies the id behind the DoH path and says whose it is. With
 	// nil there are no such paths. It must be safe for concurrent use.
 	PathPeer func(id string) (*Peer, bool)
-	Log      *zap.Logger // may be nil
+	// Sockets gives the listeners their sockets; what is nil in it opens them.
+	Sockets Sockets
+	Log     *zap.Logger // may be nil
 }
 
 func (c Config) complete() (Config, error) {

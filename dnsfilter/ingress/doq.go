@@ -51,10 +51,12 @@ func (in *doq) Serve(ctx context.Context, door Door) {
 	in.door, in.bursts = door, newBursts(door)
 	var open sync.WaitGroup
 	defer open.Wait()
+	listening, stop := context.WithCancel(ctx)
+	defer stop() // connections have nothing without the listener's socket
 	for {
 		var reading context.Context
 		conn, m, err := in.accept(doqExcessiveLoad, stranger, func() (interrupt func()) {
-			reading, interrupt = context.WithCancel(ctx)
+			reading, interrupt = context.WithCancel(listening)
 			return interrupt
 		})
 		if err != nil {

@@ -44,7 +44,7 @@ func listenWeb(ctx context.Context, address string, h *dohHandler, config *tls.C
 	if err != nil {
 		return nil, fmt.Errorf("make the log of HTTP: %w", err)
 	}
-	listener, err := listenTCP(ctx, address)
+	listener, err := h.listenTCP(ctx, HTTPS, address)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +87,16 @@ func (in *web) Serve(ctx context.Context, door Door) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = in.server.ServeTLS((*webListener)(in), "", "") // ends with Shutdown
+		_ = in.server.ServeTLS((*webListener)(in), "", "") // ends with the listener
 	}()
 	select {
 	case <-in.stopping:
 	case <-ctx.Done():
 	}
+	_ = in.listener.Close()
+	<-served                    // net/http knows of every connection that was accepted
 	_ = in.server.Shutdown(ctx) // says GOAWAY, and waits
 	_ = in.server.Close()       // of what is left when ctx has ended
-	<-served
 	in.conns.Wait()
 	<-in.handler.requests.Close()
 }

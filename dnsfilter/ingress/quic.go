@@ -30,7 +30,7 @@ const (
 type quicSocket struct {
 	*shared
 	name      Transport // that its connections count as
-	conn      *net.UDPConn
+	conn      net.PacketConn
 	transport *quic.Transport
 	listener  *quic.Listener
 	serving   atomic.Bool
@@ -44,15 +44,9 @@ type quicSocket struct {
 // listenQUIC binds address. Client-made unidirectional streams are as many as
 // the protocol needs.
 func listenQUIC(ctx context.Context, address string, s *shared, name Transport, config *tls.Config, unidirectional int64) (*quicSocket, error) {
-	var lc net.ListenConfig
-	bound, err := lc.ListenPacket(ctx, "udp", address)
+	conn, err := s.sockets.listenQUIC(ctx, &net.ListenConfig{}, name, address)
 	if err != nil {
 		return nil, err
-	}
-	conn, ok := bound.(*net.UDPConn)
-	if !ok {
-		_ = bound.Close()
-		return nil, errors.New("not a UDP address")
 	}
 	q := &quicSocket{shared: s, name: name, conn: conn}
 	q.accepting, q.refuse = context.WithCancel(context.Background())

@@ -53,6 +53,7 @@ func Open(ctx context.Context, config Config, dependencies Dependencies) (*Set, 
 			slots:   newSlots(config.MaxQueries),
 			reading: newSlots(config.MaxQueries),
 			shed:    dependencies.Shed,
+			sockets: dependencies.Sockets,
 		},
 		workers: NewWorkers(config.MaxQueries),
 	}

@@ -29,6 +29,7 @@ type shared struct {
 	// never ends costs as much as one that is answered.
 	reading slots
 	shed    func(reason string, n int)
+	sockets Sockets
 
 	stopped atomic.Bool
 }
@@ -72,23 +73,24 @@ type streams struct {
 
 // listenStreams binds address. With a TLS configuration it speaks DoT.
 func listenStreams(ctx context.Context, address string, s *shared, config *tls.Config) (*streams, error) {
-	listener, err := listenTCP(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	in := &streams{shared: s, transport: TCP, listener: listener, tls: config, exchanges: newExchanges()}
+	in := &streams{shared: s, transport: TCP, tls: config, exchanges: newExchanges()}
 	if config != nil {
 		in.transport = TLS
+	}
+	var err error
+	in.listener, err = s.listenTCP(ctx, in.transport, address)
+	if err != nil {
+		return nil, err
 	}
 	return in, nil
 }
 
 // listenTCP binds address, without what a DNS connection has no use for:
 // probes while it is idle, and more than one path.
-func listenTCP(ctx context.Context, address string) (*net.TCPListener, error) {
+func (s *shared) listenTCP(ctx context.Context, t Transport, address string) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
-	bound, err := config.Listen(ctx, "tcp", address)
+	bound, err := s.sockets.listenTCP(ctx, &config, t, address)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ type UDPConfig struct {
 	// Sockets share the address, each with a reader of its own (Linux only);
 	// by default one for each core that the process may use.
 	Sockets int
+	// From gives the listener its sockets; what is nil in it opens them. Where
+	// there are some already, their number counts, and not Sockets.
+	From Sockets
 	// Batch is how many packets a reader takes and answers at a time (Linux
 	// only).
 	Batch int
@@ -130,17 +133,26 @@ func udpNetwork(host string) string {
 	return "udp"
 }
 
-// listenPacket binds one socket.
-func listenPacket(ctx context.Context, lc *net.ListenConfig, address string) (*net.UDPConn, error) {
+// open binds one socket, or takes all that are there already. add owns them.
+func (l *UDPListener) open(ctx context.Context, lc *net.ListenConfig, address string, add func(*net.UDPConn) error) (inherited bool, err error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: use an address with a port, such as 127.0.0.1:53", err)
+		return false, fmt.Errorf("%w: use an address with a port, such as 127.0.0.1:53", err)
 	}
-	conn, err := lc.ListenPacket(ctx, udpNetwork(host), address)
+	conns, inherited, err := l.config.From.listenUDP(ctx, lc, udpNetwork(host), address)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return conn.(*net.UDPConn), nil
+	l.local = conns[0].LocalAddr().(*net.UDPAddr).AddrPort()
+	for at, conn := range conns {
+		if err := add(conn.(*net.UDPConn)); err != nil {
+			for _, rest := range conns[at+1:] {
+				_ = rest.Close()
+			}
+			return inherited, err
+		}
+	}
+	return inherited, nil
 }
 
 // samePort is address with the port that was really bound.

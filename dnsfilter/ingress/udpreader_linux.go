@@ -46,9 +46,9 @@ type batchSocket struct {
 	receive, send func(fd uintptr) (done bool)
 }
 
-func newBatchSocket(l *UDPListener, conn *net.UDPConn, raw syscall.RawConn) *batchSocket {
+func newBatchSocket(l *UDPListener, conn *net.UDPConn, raw syscall.RawConn, drops *kernelDrops) *batchSocket {
 	s := &batchSocket{
-		listener: l, conn: conn, raw: raw, drops: &kernelDrops{raw: raw},
+		listener: l, conn: conn, raw: raw, drops: drops,
 		batch: newBatch(l.config.Batch, l.local.Addr().IsUnspecified()),
 		tasks: make([]*task, 0, l.config.Batch),
 	}

@@ -15,29 +15,23 @@ import (
 
 // bind opens the listener's sockets. The first is bound without SO_REUSEPORT
 // and thereby fails where any other process has the address; after that it
-// lets the others join it.
+// lets the others join it. Sockets that are inherited are as many as whoever
+// opened them wanted.
 func (l *UDPListener) bind(ctx context.Context, address string) error {
-	first, err := listenPacket(ctx, &net.ListenConfig{Control: l.prepare(false)}, address)
-	if err != nil {
+	var first *net.UDPConn
+	inherited, err := l.open(ctx, &net.ListenConfig{Control: l.prepare(false)}, address, func(conn *net.UDPConn) error {
+		first = conn
+		return l.add(conn)
+	})
+	if err != nil || inherited || l.config.Sockets == 1 {
 		return err
-	}
-	l.local = first.LocalAddr().(*net.UDPAddr).AddrPort()
-	if err := l.add(first); err != nil {
-		return err
-	}
-	if l.config.Sockets == 1 {
-		return nil
 	}
 	if err := shareAddress(first); err != nil {
 		return err
 	}
 	sharing := &net.ListenConfig{Control: l.prepare(true)}
 	for range l.config.Sockets - 1 {
-		conn, err := listenPacket(ctx, sharing, samePort(address, l.local))
-		if err != nil {
-			return err
-		}
-		if err := l.add(conn); err != nil {
+		if _, err := l.open(ctx, sharing, samePort(address, l.local), l.add); err != nil {
 			return err
 		}
 	}
@@ -55,11 +49,12 @@ func (l *UDPListener) add(conn *net.UDPConn) error {
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	drops := newKernelDrops(raw)
 	if !works {
-		l.sockets = append(l.sockets, newPlainSocket(l, conn, &kernelDrops{raw: raw}))
+		l.sockets = append(l.sockets, newPlainSocket(l, conn, drops))
 		return nil
 	}
-	l.sockets = append(l.sockets, newBatchSocket(l, conn, raw))
+	l.sockets = append(l.sockets, newBatchSocket(l, conn, raw, drops))
 	return nil
 }
 
@@ -152,6 +147,14 @@ type kernelDrops struct {
 	mu    sync.Mutex
 	seen  uint32 // the kernel's count, which wraps
 	total uint64
+}
+
+// newKernelDrops begins to count. What an inherited socket has dropped before
+// was counted by who had it.
+func newKernelDrops(raw syscall.RawConn) *kernelDrops {
+	k := &kernelDrops{raw: raw}
+	_ = raw.Control(func(fd uintptr) { k.seen, _ = socketDrops(fd) })
+	return k
 }
 
 func (k *kernelDrops) count() uint64 {

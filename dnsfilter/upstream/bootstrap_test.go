@@ -59,7 +59,7 @@ func TestNameThatIsNotFound(t *testing.T) {
 func bootstrapping(t *testing.T, s script) (*opened, *fake, func() []netip.Addr) {
 	names := newPlain(t, s)
 	o := open(t, func(c *Config) {
-		c.Bootstrap, c.Try, c.Total = []string{names.addr}, 300*time.Millisecond, 400*time.Millisecond
+		c.Bootstrap, c.Try, c.Total = []string{names.addr}, time.Second, 3*time.Second/2
 	}, "dns.example")
 	return o, names, func() []netip.Addr {
 		t.Helper()

@@ -41,6 +41,8 @@ type fake struct {
 	seen   []*dns.Msg
 	wire   [][]byte
 	from   map[string]bool // client addresses, UDP
+	sent   map[string]bool // packets with where they came from, UDP
+	again  int             // of those, that came again
 	live   map[net.Conn]bool
 	ca     string
 	hangUp func() // QUIC: ends all connections
@@ -69,6 +71,28 @@ func (f *fake) ports() int {
 	return len(f.from)
 }
 
+// repeats is how many queries over UDP were sent again.
+func (f *fake) repeats() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.again
+}
+
+// note takes note of a query over UDP. One that was sent again, as is every
+// query whose answer takes long on a busy machine, is counted apart.
+func (f *fake) note(packet []byte, from net.Addr) (again bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.from[from.String()] = true
+	key := from.String() + " " + string(packet)
+	if f.sent[key] {
+		f.again++
+		return true
+	}
+	f.sent[key] = true
+	return false
+}
+
 // cutAll ends every connection that is open.
 func (f *fake) cutAll() {
 	f.mu.Lock()
@@ -88,12 +112,19 @@ func (f *fake) answer(wire []byte, transport string) reply {
 		return reply{}
 	}
 	f.mu.Lock()
-	s := f.script
 	f.seen = append(f.seen, q)
 	f.wire = append(f.wire, bytes.Clone(wire))
 	f.mu.Unlock()
 	n, _ := f.queries.LoadOrStore(transport, new(atomic.Int64))
 	n.(*atomic.Int64).Add(1)
+	return f.play(q, transport)
+}
+
+// play does what the script says.
+func (f *fake) play(q *dns.Msg, transport string) reply {
+	f.mu.Lock()
+	s := f.script
+	f.mu.Unlock()
 	return s(q, transport)
 }
 
@@ -197,7 +228,7 @@ func withRcode(rcode int) lie {
 }
 
 func newFake(t *testing.T, s script) *fake {
-	return &fake{t: t, script: s, from: make(map[string]bool), live: make(map[net.Conn]bool)}
+	return &fake{t: t, script: s, from: make(map[string]bool), sent: make(map[string]bool), live: make(map[net.Conn]bool)}
 }
 
 // newPlain is a fake on UDP and TCP, on one port.
@@ -257,10 +288,13 @@ func (f *fake) serveUDP(conn net.PacketConn) {
 		if err != nil {
 			continue
 		}
-		f.mu.Lock()
-		f.from[from.String()] = true
-		f.mu.Unlock()
-		for _, packet := range f.answer(buffer[:n], "udp").packets {
+		var r reply
+		if f.note(buffer[:n], from) {
+			r = f.play(readQuery(f.t, buffer[:n]), "udp")
+		} else {
+			r = f.answer(buffer[:n], "udp")
+		}
+		for _, packet := range r.packets {
 			conn.WriteTo(packet, from)
 		}
 	}

@@ -31,7 +31,7 @@ func TestFailover(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := newPlain(t, lying(t, l)), second(t)
-			o := open(t, func(c *Config) { c.Try = 200 * time.Millisecond }, bad.addr, good.addr)
+			o := open(t, func(c *Config) { c.Try = time.Second }, bad.addr, good.addr)
 			o.mustAnswerFrom(good)
 			if o.seen.tries("udp://"+good.addr, "ok") != 1 || len(o.seen.counts) != 2 {
 				t.Errorf("observed %v", o.seen.counts)
@@ -49,10 +49,27 @@ func TestTwoRoundsThroughSilence(t *testing.T) {
 		}
 		return answers(q, transport)
 	})
-	o := open(t, func(c *Config) { c.Try = 200 * time.Millisecond }, up.addr)
+	o := open(t, func(c *Config) { c.Try = time.Second }, up.addr)
 	o.mustAnswer()
 	if up.count("udp") != 2 {
 		t.Errorf("asked %d times", up.count("udp"))
+	}
+}
+
+// One packet that is lost costs less than a try.
+func TestLostPacketIsSentAgain(t *testing.T) {
+	up := newPlain(t, silent)
+	answers := zone(t, goodAnswer)
+	up.set(func(q *dns.Msg, transport string) reply {
+		if up.repeats() == 0 {
+			return reply{}
+		}
+		return answers(q, transport)
+	})
+	o := open(t, nil, up.addr)
+	o.mustAnswer()
+	if up.count("udp") != 1 || up.repeats() == 0 {
+		t.Errorf("asked %d times, and %d times again", up.count("udp"), up.repeats())
 	}
 }
 
@@ -68,7 +85,7 @@ func TestRefusalIsNotAskedForTwice(t *testing.T) {
 // back-off, until it is well.
 func TestSickResolverIsAskedAside(t *testing.T) {
 	first, other := newPlain(t, silent), second(t)
-	o := open(t, func(c *Config) { c.Try = 200 * time.Millisecond }, first.addr, other.addr)
+	o := open(t, func(c *Config) { c.Try = time.Second / 2 }, first.addr, other.addr)
 	asked := func() int64 { return first.count("udp") }
 	o.mustAnswerFrom(other)
 	o.mustAnswerFrom(other)

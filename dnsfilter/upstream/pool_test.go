@@ -36,10 +36,13 @@ func (o *observed) changes() []string {
 	return slices.Clone(o.states)
 }
 
-// clock is a Pool's time, moved by hand.
-type clock struct{ ahead atomic.Int64 }
+// clock is a Pool's time, moved by hand and by nothing else.
+type clock struct {
+	start time.Time
+	ahead atomic.Int64
+}
 
-func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 type opened struct {
@@ -56,7 +59,7 @@ func open(t *testing.T, change func(*Config), servers ...string) *opened {
 	if change != nil {
 		change(&c)
 	}
-	o := &opened{t: t, seen: &observed{counts: make(map[string]int)}, clock: new(clock)}
+	o := &opened{t: t, seen: &observed{counts: make(map[string]int)}, clock: &clock{start: time.Now()}}
 	p, err := New(c, Dependencies{
 		Observe: func(upstream, result string, took time.Duration) {
 			o.seen.mu.Lock()
@@ -236,7 +239,7 @@ func TestTooManyAtOnce(t *testing.T) {
 		defer close(ended)
 		_, _ = o.Ask(ctx, question(t, "a.example", dns.TypeA))
 	}()
-	eventually(t, "a query", func() bool { return up.count("udp") == 1 })
+	eventually(t, "a query", func() bool { return up.count("udp") > 0 })
 	if _, err := o.ask("b.example"); !errors.Is(err, ErrBusy) {
 		t.Errorf("one too many: %v", err)
 	}

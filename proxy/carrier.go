@@ -1,119 +1,71 @@
 package proxy
 
 import (
-	"errors"
-	"io"
 	"net"
-	"os"
-	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy/relay"
 )
 
-// carrier runs an open CONNECT tunnel: one goroutine a direction. Until the
-// client has sent its first bytes, and these have been judged, nothing goes up;
-// what the origin says meanwhile goes down at once, so that protocols in which
-// the server speaks first do not wait.
+// carrier is a tunnel as the relay sees it: it judges how the client begins,
+// counts what moves, and ends the tunnel when the flow has ended.
 type carrier struct {
 	tunnel   *tunnel
-	exchange *exchange
-	client   *net.TCPConn
-	upstream *net.TCPConn
+	exchange *exchange // nil once nothing more is to be judged
+	client   net.Conn
+
+	hello   helloReader
+	begun   time.Time // when the client's first byte came
+	refused bool
 }
 
-// run carries the client's bytes up, and waits for the other direction.
-func (c *carrier) run(early []byte) {
-	var other sync.WaitGroup
-	other.Go(c.carryDown)
-	c.carryUp(early)
-	other.Wait()
-	c.record()
-	c.tunnel.finish()
-}
-
-func (c *carrier) carryDown() {
-	how := c.tunnel.server.relay.carry(c.client, c.upstream, c.tunnel.movedDown)
-	c.settle(how, c.client, closedByUpstream, closedByClient)
-}
-
-func (c *carrier) carryUp(early []byte) {
-	first, ok := c.greet(early)
-	if !ok {
-		return
-	}
-	if len(first) > 0 {
-		if _, err := c.upstream.Write(first); err != nil {
-			c.settle(outcomeWriteFailed, c.upstream, closedByClient, closedByUpstream)
-			return
-		}
-		c.tunnel.movedUp(int64(len(first)))
-	}
-	how := c.tunnel.server.relay.carry(c.upstream, c.client, c.tunnel.movedUp)
-	c.settle(how, c.upstream, closedByClient, closedByUpstream)
-}
-
-// settle passes the end of one direction on. A side that has merely nothing
-// more to send leaves the other direction open (half-close); a source that is
-// gone ends both.
-func (c *carrier) settle(how outcome, dst *net.TCPConn, source, destination string) {
-	switch how {
-	case outcomeEOF:
-		c.tunnel.reached(source)
-		_ = dst.CloseWrite() // where it fails, the other direction notices
-	case outcomeReadFailed:
-		c.tunnel.end(source, "")
-	case outcomeWriteFailed:
-		// What the destination said before it left is still on its way in the
-		// other direction, which then ends by itself.
-		c.tunnel.reached(destination)
-	}
-}
-
-// greet reads the client's first bytes, and judges the server name if they are
-// a ClientHello. It returns the bytes, which have not been sent up yet, and
-// false where the tunnel is over.
-func (c *carrier) greet(early []byte) ([]byte, bool) {
-	var hello helloReader
-	state := hello.feed(early)
-	buffer := make([]byte, 4<<10)
+// Greet judges the server name if the client's first bytes are a ClientHello,
+// or the host if they are a plain request. Until they are there, and have been
+// judged, nothing goes up.
+func (c *carrier) Greet(piece []byte, occasion relay.Occasion) relay.Greeting {
 	limit := c.tunnel.server.config.Timeouts.FirstByte
-	_ = c.client.SetReadDeadline(time.Now().Add(limit))
-	for state == helloPartial {
-		started := len(hello.raw) > 0
-		n, err := c.client.Read(buffer)
-		if n > 0 {
-			if !started {
-				_ = c.client.SetReadDeadline(time.Now().Add(limit))
-			}
-			state = hello.feed(buffer[:n])
-			continue
-		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && !started:
-			// The server speaks first, or nobody is in a hurry. The hello is
-			// judged whenever it comes: waiting is no way past it.
-			c.record()
-			_ = c.client.SetReadDeadline(time.Time{})
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			state = hello.late()
-		case errors.Is(err, io.EOF) && !started:
-			state = helloForeign // nothing at all will come
-		case errors.Is(err, io.EOF) && hello.clear != nil:
-			state = helloComplete // what there is has been read
-		default:
-			c.tunnel.end(closedByClient, "")
-			return nil, false
-		}
+	if len(piece) > 0 && c.begun.IsZero() {
+		c.begun = time.Now()
 	}
-	_ = c.client.SetReadDeadline(time.Time{})
+	started := !c.begun.IsZero()
+	state := c.hello.feed(piece)
+	switch {
+	case state != helloPartial:
+	case occasion == relay.Late && !started:
+		// The server speaks first, or nobody is in a hurry. The hello is
+		// judged whenever it comes: waiting is no way past it.
+		c.record()
+		return relay.Greeting{}
+	case occasion == relay.Late:
+		state = c.hello.late()
+	case occasion == relay.AtEnd && !started:
+		state = helloForeign // nothing at all will come
+	case occasion == relay.AtEnd && c.hello.clear != nil:
+		state = helloComplete // what there is has been read
+	case occasion == relay.AtEnd:
+		return relay.Greeting{} // half a hello, and no more to come: over
+	case !started:
+		return relay.Greeting{Within: limit}
+	default:
+		return relay.Greeting{Within: max(limit-time.Since(c.begun), time.Millisecond)}
+	}
+	return c.greeted(state)
+}
+
+// greeted decides by a whole beginning.
+func (c *carrier) greeted(state helloState) relay.Greeting {
 	arrived := time.Now()
-	if refusal, refused := c.judge(state, hello.names); refused {
+	if refusal, refused := c.judge(state, c.hello.names); refused {
 		c.turnAway(refusal, arrived)
-		return nil, false
+		return relay.Greeting{Then: relay.Refuse}
 	}
 	c.record()
-	return hello.raw, true
+	first := c.hello.raw
+	c.exchange, c.hello = nil, helloReader{} // a tunnel lives long
+	return relay.Greeting{Then: relay.Carry, Forward: first}
 }
 
 // judge asks the policy about the names in a hello.
@@ -141,12 +93,8 @@ func (c *carrier) judge(state helloState, names []string) (policy.Verdict, bool)
 	return verdict, verdict.Action.Refuses()
 }
 
-// alertAccessDenied is a fatal TLS alert (RFC 8446 §6): the client learns that
-// somebody said no, rather than that the network is broken.
-var alertAccessDenied = [...]byte{21, 3, 3, 0, 2, 2, 49}
-
-// turnAway refuses an open tunnel because of what is in its hello,
-// which was there at arrived.
+// turnAway refuses an open tunnel because of what is in its hello, which was
+// there at arrived.
 func (c *carrier) turnAway(refusal policy.Verdict, arrived time.Time) {
 	c.exchange.verdict = refusal
 	if c.exchange.recorded {
@@ -156,10 +104,47 @@ func (c *carrier) turnAway(refusal policy.Verdict, arrived time.Time) {
 		c.exchange.recordAgain(time.Since(arrived))
 	}
 	c.record()
-	if !c.tunnel.condemn(closedByPolicy, refusal.RuleName()) {
+	c.refused = c.tunnel.condemn(closedByPolicy, refusal.RuleName())
+}
+
+// Moved counts bytes.
+func (c *carrier) Moved(up bool, n int64) {
+	if up {
+		c.tunnel.movedUp(n)
 		return
 	}
-	_ = c.upstream.Close()
+	c.tunnel.movedDown(n)
+}
+
+// Ended closes what is left, and writes the closing entry.
+func (c *carrier) Ended(how relay.Outcome) {
+	defer c.rescue()
+	switch how.Cause {
+	case relay.CauseRefused:
+		c.dismiss()
+	case relay.CauseIdle:
+		c.tunnel.conclude(closedByIdle)
+	case relay.CauseClosed, relay.CauseBroken:
+		c.tunnel.conclude(sides[how.Side])
+	}
+	c.record()
+	c.tunnel.finish()
+}
+
+// sides names the ends of a flow in logs and metrics.
+var sides = [...]string{relay.Client: closedByClient, relay.Upstream: closedByUpstream}
+
+// alertAccessDenied is a fatal TLS alert (RFC 8446 §6): the client learns that
+// somebody said no, rather than that the network is broken.
+var alertAccessDenied = [...]byte{21, 3, 3, 0, 2, 2, 49}
+
+// dismiss tells a client that was refused in an open tunnel, if it can still
+// be told.
+func (c *carrier) dismiss() {
+	if !c.refused {
+		_ = c.client.Close() // something else had ended the tunnel before
+		return
+	}
 	if c.tunnel.down.Load() == 0 {
 		_ = c.client.SetWriteDeadline(time.Now().Add(lingerTime))
 		_, _ = c.client.Write(alertAccessDenied[:]) // a courtesy: nothing hangs on it
@@ -170,7 +155,15 @@ func (c *carrier) turnAway(refusal policy.Verdict, arrived time.Time) {
 // record hands over the tunnel's decision as it stands now. The closing entry
 // refers to it.
 func (c *carrier) record() {
-	if !c.exchange.recorded {
+	if c.exchange != nil && !c.exchange.recorded {
 		c.tunnel.decide(c.exchange.record())
+	}
+}
+
+// rescue keeps a mistake of ours in one tunnel from ending all others.
+func (c *carrier) rescue() {
+	if mistake := recover(); mistake != nil {
+		_ = c.client.Close()
+		c.tunnel.server.dependencies.Log.Error("panic while ending a tunnel", zap.Any("panic", mistake), zap.Stack("stack"))
 	}
 }

@@ -31,7 +31,7 @@ func (c *clearReader) feed(data []byte) helloState {
 		piece, rest, whole := bytes.Cut(data, []byte("\n"))
 		c.line = append(c.line, piece...)
 		if len(c.line) > maxClearLine {
-			return helloBroken
+			return foreignOrBroken(c.unfinished() == helloForeign)
 		}
 		if !whole {
 			return c.unfinished()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy/relay"
 )
 
 // connect serves a CONNECT that net/http has read.
@@ -39,13 +40,13 @@ func (s *Server) tunnelTo(x *exchange, target string) {
 	if !x.identified() || !x.decided() || !x.located() {
 		return
 	}
-	upstream, err := s.dial(x.ctx, x.addrs, port)
+	upstream, err := s.dial(x.ctx, x)
 	if err != nil {
 		x.record()
 		x.unreachable(err)
 		return
 	}
-	s.open(x, upstream)
+	s.open(x, upstream.Conn)
 }
 
 // parseTarget reads the destination of a CONNECT (RFC 9110 §9.3.6): host and
@@ -75,8 +76,8 @@ func parsePort(text string) (uint16, error) {
 }
 
 // open registers the tunnel, judges it once more (see Recheck), tells the
-// client, and leaves the two connections to two goroutines.
-func (s *Server) open(x *exchange, upstream *net.TCPConn) {
+// client, and leaves the two connections to the relay.
+func (s *Server) open(x *exchange, upstream net.Conn) {
 	t := s.newTunnel(x)
 	if t == nil {
 		_ = upstream.Close()
@@ -97,11 +98,13 @@ func (s *Server) open(x *exchange, upstream *net.TCPConn) {
 		s.metrics.answered(x.method, statusClientGone)
 		return
 	}
-	t.attach(client)
 	x.took = time.Since(x.began)
 	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
 	t.establish()
-	c := &carrier{tunnel: t, exchange: x, client: client.(*net.TCPConn), upstream: upstream}
-	go c.run(early)
+	c := &carrier{tunnel: t, exchange: x, client: client}
+	if err := t.flow(relay.Ends{Client: client, Upstream: upstream}, early, c); err != nil {
+		c.record()
+		t.finish()
+	}
 }

@@ -42,8 +42,8 @@ func (s *Server) linger(conn net.Conn) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	piece := s.relay.blocks.Get().(*block)
-	defer s.relay.blocks.Put(piece)
+	piece := s.blocks.Get().(*block)
+	defer s.blocks.Put(piece)
 	began := time.Now()
 	for read := 0; read < lingerBytes && time.Since(began) < lingerTime; {
 		_ = conn.SetReadDeadline(time.Now().Add(lingerQuiet))

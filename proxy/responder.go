@@ -48,8 +48,8 @@ func (w *responder) Write(p []byte) (int, error) {
 
 // ReadFrom sends a whole body, in pieces as they come.
 func (w *responder) ReadFrom(body io.Reader) (int64, error) {
-	piece := w.passage.server.relay.blocks.Get().(*block)
-	defer w.passage.server.relay.blocks.Put(piece)
+	piece := w.passage.server.blocks.Get().(*block)
+	defer w.passage.server.blocks.Put(piece)
 	// Without the struct around w, io.CopyBuffer would come back here.
 	return io.CopyBuffer(struct{ io.Writer }{w}, body, piece[:])
 }

@@ -49,11 +49,8 @@ func (s *Server) dialForTransport(ctx context.Context, _, _ string) (net.Conn, e
 	if !ok {
 		return nil, errors.New("proxy: dial: no checked address")
 	}
-	conn, err := s.dial(ctx, p.addrs, p.request.Port)
-	if err != nil {
-		return nil, err // a nil *TCPConn must not become a non-nil Conn
-	}
-	return conn, nil
+	conn, err := s.dial(ctx, p.exchange)
+	return conn.Conn, err
 }
 
 // roundTrip sends a request and makes of whatever happens a response that can

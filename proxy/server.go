@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/gate"
+	"github.com/sallyport/sallyport/proxy/outbound"
+	"github.com/sallyport/sallyport/proxy/relay"
 )
 
 // Server is the proxy door. Make it with New. Its methods are safe for
@@ -26,7 +28,9 @@ type Server struct {
 	crowd       *crowd
 	lingering   chan struct{} // one element a lingering connection
 	tunnels     *registry
-	relay       *relay
+	relay       *relay.Relay // once Listen has been called
+	blocks      sync.Pool    // of *block
+	dialer      *outbound.Dialer
 	transport   *http.Transport
 	forwarder   http.Handler
 	headers     sync.Pool // of *[headBytes]byte
@@ -73,9 +77,17 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		crowd:        newCrowd(config.MaxConns, config.MaxConnsPerClient, m.shed),
 		lingering:    make(chan struct{}, max(1, config.MaxConns/16)),
 		tunnels:      newRegistry(config.MaxTunnels),
-		relay:        newRelay(),
+		blocks:       sync.Pool{New: func() any { return new(block) }},
 		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),
+	}
+	s.dialer, err = outbound.New(outbound.Config{Timeout: config.Timeouts.Dial}, outbound.Dependencies{
+		Dialled:    m.dialled,
+		Registerer: dependencies.Registerer,
+		Log:        dependencies.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
 	s.transport = newTransport(config.Timeouts, s.dialForTransport)
@@ -91,6 +103,10 @@ func (s *Server) Listen(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.closed || len(s.listeners) > 0 {
 		return errors.New("proxy: listen: the server has been started already")
+	}
+	var err error
+	if s.relay, err = relay.New(relay.Config{Idle: s.config.Timeouts.Idle}); err != nil {
+		return fmt.Errorf("proxy: %w", err)
 	}
 	for _, k := range s.kinds() {
 		for _, address := range k.addresses {
@@ -235,5 +251,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	<-noRequests
 	s.transport.CloseIdleConnections()
 	s.serving.Wait()
+	if s.relay != nil {
+		errs = append(errs, s.relay.Close())
+	}
 	return errors.Join(errs...)
 }

@@ -40,37 +40,6 @@ func TestIdleTunnelIsClosed(t *testing.T) {
 	}
 }
 
-// Movement in one direction alone is movement.
-func TestOneWayTrafficIsNotIdle(t *testing.T) {
-	d := open(t, nil)
-	say := make(chan string)
-	where := origin(t, func(conn *net.TCPConn) {
-		for text := range say {
-			_, _ = io.WriteString(conn, text)
-		}
-		_, _ = io.Copy(io.Discard, conn)
-	})
-	silence := sync.OnceFunc(func() { close(say) })
-	t.Cleanup(silence) // the origin is waited for
-	c := d.tunnel(where.String())
-	tunnels := d.tunnels.all()
-	if len(tunnels) != 1 {
-		t.Fatalf("%d tunnels", len(tunnels))
-	}
-	last := &tunnels[0].watch.last
-	for _, direction := range []struct {
-		name string
-		move func()
-	}{
-		{"down", func() { say <- "."; c.read(1) }},
-		{"up", func() { silence(); c.send("\x00") }},
-	} {
-		before := last.Load()
-		direction.move()
-		eventually(t, "movement "+direction.name+" is noticed", func() bool { return last.Load() > before })
-	}
-}
-
 func TestShutdownDrainsTunnels(t *testing.T) {
 	d := open(t, nil)
 	where := origin(t, echoing)

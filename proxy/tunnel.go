@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy/relay"
 )
 
 // tunnel is a connection that outlives its request: a CONNECT tunnel or a
@@ -14,7 +16,7 @@ import (
 // and what to close when it is not allowed any more.
 type tunnel struct {
 	server *Server
-	watch  *idleWatch
+	watch  *idleWatch // of a WebSocket; nil: the relay watches
 
 	up, down atomic.Int64 // bytes carried: client to origin, origin to client
 
@@ -37,11 +39,41 @@ func (s *Server) newTunnel(x *exchange) *tunnel {
 	if !s.tunnels.add(t) {
 		return nil
 	}
-	t.watch = newIdleWatch(s.config.Timeouts.Idle, t.idle)
 	return t
 }
 
-func (t *tunnel) idle() { t.end(closedByIdle, "") }
+// watched ends the tunnel when nothing has moved for too long.
+func (t *tunnel) watched() {
+	t.watch = newIdleWatch(t.server.config.Timeouts.Idle, func() { t.end(closedByIdle, "") })
+}
+
+// flow leaves the tunnel to the relay, and what belongs to it: from now on, the
+// tunnel closes the flow and not its ends. Where that fails, the ends are
+// closed.
+func (t *tunnel) flow(ends relay.Ends, early []byte, c *carrier) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := net.ErrClosed
+	if !t.ended {
+		var f *relay.Flow
+		if f, err = t.server.relay.Start(ends, early, c); err == nil {
+			t.ends = []io.Closer{closeFunc(func() error { f.End(); return nil })}
+			return nil
+		}
+	}
+	_ = ends.Client.Close()
+	_ = ends.Upstream.Close()
+	return err
+}
+
+// conclude gives the reason of a tunnel that has come to its end by itself.
+func (t *tunnel) conclude(reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended, t.reason = true, reason
+	}
+}
 
 // snapshot is the request that the tunnel stands for.
 func (t *tunnel) snapshot() policy.Request {
@@ -123,16 +155,22 @@ func (t *tunnel) decide(d *policy.Decision) {
 	t.decision = d
 }
 
+func (t *tunnel) touch() {
+	if t.watch != nil {
+		t.watch.touch()
+	}
+}
+
 // movedUp counts bytes from the client to the origin.
 func (t *tunnel) movedUp(n int64) {
-	t.watch.touch()
+	t.touch()
 	t.up.Add(n)
 	t.server.metrics.up.Add(float64(n))
 }
 
 // movedDown counts bytes from the origin to the client.
 func (t *tunnel) movedDown(n int64) {
-	t.watch.touch()
+	t.touch()
 	t.down.Add(n)
 	t.server.metrics.down.Add(float64(n))
 }
@@ -140,7 +178,9 @@ func (t *tunnel) movedDown(n int64) {
 // finish closes what is left of the tunnel, takes it off the register and
 // writes its closing entry. Nothing may use the tunnel afterwards.
 func (t *tunnel) finish() {
-	t.watch.stop()
+	if t.watch != nil {
+		t.watch.stop()
+	}
 	t.end("", "")
 	defer t.server.tunnels.remove(t)
 	t.mu.Lock()

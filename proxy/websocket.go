@@ -17,6 +17,7 @@ func (s *Server) forwardWebSocket(x *exchange, web *webFront) {
 		x.busy()
 		return
 	}
+	t.watched()
 	defer t.finish()
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()

@@ -16,9 +16,11 @@ type Dialer struct {
 	deps    Dependencies
 	metrics *metrics
 	silent  *silence
+	routes  *routes
 }
 
-// New makes a Dialer. It fails on settings that make no sense, and where the
+// New makes a Dialer. It reads the files that parents' settings name. It fails
+// on settings that make no sense, on files that cannot be used, and where the
 // metrics are registered already.
 func New(config Config, dependencies Dependencies) (*Dialer, error) {
 	config, err := config.complete()
@@ -26,19 +28,45 @@ func New(config Config, dependencies Dependencies) (*Dialer, error) {
 		return nil, err
 	}
 	deps := dependencies.complete()
-	m, err := newMetrics(deps.Registerer)
-	if err != nil {
+	d := &Dialer{config: config, deps: deps, metrics: newMetrics(), silent: newSilence()}
+	parents := map[string]*parent{}
+	for _, c := range config.Parents {
+		if _, twice := parents[c.Name]; twice {
+			return nil, fmt.Errorf("outbound: parent %q is there twice", c.Name)
+		}
+		if parents[c.Name], err = newParent(c, d); err != nil {
+			return nil, err
+		}
+		d.metrics.turned(c.Name, true)
+	}
+	if d.routes, err = newRoutes(config.Routes, parents); err != nil {
 		return nil, err
 	}
-	return &Dialer{config: config, deps: deps, metrics: m, silent: newSilence()}, nil
+	if err := d.metrics.register(deps.Registerer); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
+
+// NeedsAddrs reports whether a Target with that name needs addresses. It does
+// not where every way to it is a parent that looks names up itself. Destinations
+// that a route names by network are not seen then: what has not been looked up
+// is in none.
+func (d *Dialer) NeedsAddrs(name string) bool { return d.routes.find(name, nil).needsAddrs() }
 
 // Dial connects to a destination. It returns within Config.Timeout or when ctx
 // ends, and when no attempt is under way any more. The connection does not
 // depend on ctx.
 func (d *Dialer) Dial(ctx context.Context, t Target) (Conn, error) {
 	began := time.Now()
-	conn, err := d.direct(ctx, t, began.Add(d.config.Timeout))
+	deadline := began.Add(d.config.Timeout)
+	var conn Conn
+	var err error
+	if r := d.routes.find(t.Host, t.Addrs); r == nil {
+		conn, err = d.direct(ctx, t, deadline)
+	} else {
+		conn, err = d.follow(ctx, r, t, deadline)
+	}
 	d.deps.Dialled(Result(err), time.Since(began))
 	return conn, err
 }

@@ -10,22 +10,51 @@ import (
 // the configuration, and fixed words.
 type metrics struct {
 	dials *prometheus.CounterVec
+	up    *prometheus.GaugeVec
+
+	directOK prometheus.Counter // of dials, since nearly all are
 }
 
-func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+func newMetrics() *metrics {
 	m := &metrics{
 		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_outbound_dials_total",
 			Help: "Attempts to reach a destination, by parent (direct: without one) and result.",
 		}, []string{"parent", "result"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sallyport_proxy_parent_up",
+			Help: "1 while a parent proxy works, 0 while it is left alone because it did not.",
+		}, []string{"parent"}),
 	}
-	if registerer == nil {
-		return m, nil
-	}
-	if err := registerer.Register(m.dials); err != nil {
-		return nil, fmt.Errorf("outbound: register metrics: %w", err)
-	}
-	return m, nil
+	m.directOK = m.dials.WithLabelValues(Direct, resultOK)
+	return m
 }
 
-func (m *metrics) dialled(parent, result string) { m.dials.WithLabelValues(parent, result).Inc() }
+// register shows the metrics; a nil registerer shows them nowhere.
+func (m *metrics) register(registerer prometheus.Registerer) error {
+	if registerer == nil {
+		return nil
+	}
+	for _, collector := range []prometheus.Collector{m.dials, m.up} {
+		if err := registerer.Register(collector); err != nil {
+			return fmt.Errorf("outbound: register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *metrics) dialled(parent, result string) {
+	if parent == Direct && result == resultOK {
+		m.directOK.Inc()
+		return
+	}
+	m.dials.WithLabelValues(parent, result).Inc()
+}
+
+func (m *metrics) turned(parent string, up bool) {
+	value := 0.0
+	if up {
+		value = 1
+	}
+	m.up.WithLabelValues(parent).Set(value)
+}

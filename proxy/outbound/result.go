@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"errors"
-	"net"
 	"syscall"
 )
 
@@ -14,19 +13,24 @@ const (
 	resultTimeout     = "timeout"
 	resultRefused     = "refused"
 	resultUnreachable = "unreachable"
+	resultDenied      = "denied"      // by a parent
+	resultCredentials = "credentials" // which a parent does not take
 	resultError       = "error"
 )
 
 // Result is a word for how a Dial ended, fit for a metric's label: ok,
-// cancelled, timeout, refused, unreachable or error.
+// cancelled, timeout, refused, unreachable, denied or credentials (by a parent
+// proxy), or error.
 func Result(err error) string {
-	var network net.Error
+	var said *ParentError
 	switch {
 	case err == nil:
 		return resultOK
+	case errors.As(err, &said):
+		return said.result()
 	case errors.Is(err, context.Canceled):
 		return resultCancelled
-	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		return resultTimeout
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return resultRefused

@@ -14,8 +14,13 @@ type Target struct {
 	Port uint16
 
 	// Addrs are the addresses of Host, in the resolver's order, all of which
-	// the caller has checked. No other address is dialled.
+	// the caller has checked. No other address is dialled. They may be missing
+	// where Dialer.NeedsAddrs says so.
 	Addrs []netip.Addr
+
+	// Via is the Via field (RFC 9110 §7.6.3) that an HTTP parent is sent, so
+	// that requests that go round in circles are noticed. Empty: none.
+	Via string
 }
 
 // Direct is the Via of a connection that goes straight to the destination.

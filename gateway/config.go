@@ -47,6 +47,7 @@ type ProxyConfig struct {
 	Drain        time.Duration // how long a stop waits for open tunnels
 	MaxConns     int
 	MaxTunnels   int
+	AccessLogs   []AccessLogConfig
 }
 
 // AdminConfig is the admin listener's part.

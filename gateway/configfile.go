@@ -141,6 +141,7 @@ func (f *configFile) proxy(v strictyaml.Value) {
 		"deny_networks": f.denyNetworks,
 		"users":         f.optionalFile(&p.UsersFile),
 		"advertise":     advertised(&p.Advertise),
+		"access_logs":   f.accessLogs,
 		"drain":         duration(&p.Drain, 0, time.Hour),
 		"timeouts": section("proxy.timeouts", fields{
 			"dial":       duration(&p.Dial, 10*time.Millisecond, 5*time.Minute),

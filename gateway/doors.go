@@ -46,6 +46,7 @@ func (g *Gateway) newDoors() error {
 		Resolve:        g.resolve,
 		Record:         g.audit.Record,
 		RecordEnd:      g.audit.RecordEnd,
+		Access:         g.access.sink(),
 		Registerer:     g.registry,
 		Log:            g.deps.Log.Named("proxy"),
 		Now:            g.deps.Now,
@@ -207,10 +208,11 @@ func (g *Gateway) nextEdge(after time.Time) time.Time {
 	return g.engine.Program().NextEdge(after)
 }
 
-func (g *Gateway) reopenAudit() {
+func (g *Gateway) reopenLogs() {
 	if err := g.audit.Reopen(); err != nil {
 		g.deps.Log.Error("decision log not opened again: it goes on where it was", zap.Error(err))
 	}
+	g.access.reopen(g.deps.Log)
 }
 
 func (g *Gateway) configChanged(changed bool) {

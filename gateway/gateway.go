@@ -35,7 +35,7 @@ type Build struct {
 type Dependencies struct {
 	Log    *zap.Logger      // nil: silent
 	Stdout io.Writer        // addresses, "ready", and the decision log where it has no file; nil: os.Stdout
-	Hangup <-chan os.Signal // SIGHUP: reload, and open the decision log again; nil: none
+	Hangup <-chan os.Signal // SIGHUP: reload, and open the logs' files again; nil: none
 	Now    func() time.Time // what decisions take for the time; nil: time.Now
 	Build  Build
 
@@ -65,6 +65,7 @@ type Gateway struct {
 	metrics  *metrics
 	engine   *policy.Engine
 	audit    *audit.Log
+	access   accessLogs
 	identity *identity.Resolver
 	dns      *dnsfilter.Server
 	proxy    *proxy.Server
@@ -145,8 +146,11 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if g.audit, err = g.newAudit(); err != nil {
 		return nil, err
 	}
-	if err := g.newDoors(); err != nil {
+	if g.access, err = g.newAccessLogs(); err != nil {
 		return nil, errors.Join(err, g.audit.Close())
+	}
+	if err := g.newDoors(); err != nil {
+		return nil, errors.Join(err, g.audit.Close(), g.access.close())
 	}
 	g.newConsole()
 	g.watched = newConfigWatch(config.Path, deps.Log, g.configChanged)
@@ -235,7 +239,7 @@ func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
 		swapped: g.edges.wake,
 		lists:   g.lists,
 		users:   g.users,
-		reopen:  g.reopenAudit,
+		reopen:  g.reopenLogs,
 		config:  g.watched,
 		hangup:  g.deps.Hangup,
 		metrics: g.metrics,
@@ -329,8 +333,8 @@ func (g *Gateway) release(ctx context.Context) error {
 	}
 	g.running.Wait()
 	g.admin.shutdown(ctx)
-	if err := g.audit.Close(); err != nil {
-		return fmt.Errorf("close the decision log: %w", err)
+	if err := errors.Join(g.audit.Close(), g.access.close()); err != nil {
+		return fmt.Errorf("close the logs: %w", err)
 	}
 	return nil
 }

@@ -69,7 +69,10 @@ rules:
   - {name: watch, what: {domains: [watched.example]}, action: monitor}
 `)
 	files := newDeviceFiles(t)
-	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) { c.DNS.TLS = files.endpoint("") })
+	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) {
+		c.DNS.TLS = files.endpoint("")
+		c.Proxy.AccessLogs = []AccessLogConfig{{File: filepath.Join(dir, "access.log")}}
+	})
 	for _, name := range []string{"zoom.us", "watched.example", "plain.example"} {
 		if _, _, err := queryA(g.addr("dns udp"), name); err != nil {
 			t.Fatal(err)

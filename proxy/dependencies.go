@@ -43,6 +43,10 @@ type Dependencies struct {
 	// RecordEnd takes the closing entry of a tunnel. Required.
 	RecordEnd func(*policy.TunnelEnd)
 
+	// Access takes every exchange that is over, for access logs. It does not
+	// keep the Access, which may be used again at once. Nil: nobody asks.
+	Access func(*Access)
+
 	// Registerer takes the metrics; nil: they are counted and shown nowhere.
 	Registerer prometheus.Registerer
 

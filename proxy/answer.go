@@ -119,20 +119,17 @@ func describe(err error) failure {
 	}
 }
 
-// write gives the answer over HTTP. r is the request that it answers; of it
-// only the method and Accept matter.
-func (a answer) write(w http.ResponseWriter, r *http.Request, realm string) {
-	a.header(w.Header(), realm)
+// write gives an answer over HTTP. r is the request that it answers; of it only
+// the method and Accept matter. url is what the user wanted to see, for a page
+// that offers to go on; empty: that is not known.
+func (s *Server) write(a answer, w http.ResponseWriter, r *http.Request, url string) {
+	a.header(w.Header(), s.config.Realm)
 	if a.decision == nil {
 		writeText(w, r, a.status, a.text)
 		return
 	}
-	blockpage.Write(w, r, a.status, refusalOf(a.decision))
-}
-
-// refusalOf is what a refusal's page says.
-func refusalOf(d *policy.Decision) blockpage.Refusal {
-	return blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time)
+	d := a.decision
+	blockpage.Write(w, r, a.status, blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time))
 }
 
 // writeText answers with text, and with headers alone where r is a HEAD.

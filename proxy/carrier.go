@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,7 @@ type carrier struct {
 	hello   helloReader
 	begun   time.Time // when the client's first byte came
 	refused bool
+	refusal *policy.Decision
 }
 
 // Greet judges the server name if the client's first bytes are a ClientHello,
@@ -101,9 +103,11 @@ func (c *carrier) turnAway(refusal policy.Verdict, arrived time.Time) {
 		// The tunnel was recorded as allowed when its first bytes did not come
 		// in time. The refusal must be found in the log and in the counters,
 		// too. The closing entry keeps to the tunnel's own decision.
-		c.exchange.recordAgain(time.Since(arrived))
+		c.refusal = c.exchange.recordAgain(time.Since(arrived))
+	} else {
+		c.refusal = c.exchange.record()
+		c.tunnel.decide(c.refusal)
 	}
-	c.record()
 	c.refused = c.tunnel.condemn(closedByPolicy, refusal.RuleName())
 }
 
@@ -145,11 +149,26 @@ func (c *carrier) dismiss() {
 		_ = c.client.Close() // something else had ended the tunnel before
 		return
 	}
-	if c.tunnel.down.Load() == 0 {
+	untold := c.tunnel.down.Load() == 0
+	if untold && c.page() {
+		return
+	}
+	if untold {
 		_ = c.client.SetWriteDeadline(time.Now().Add(lingerTime))
 		_, _ = c.client.Write(alertAccessDenied[:]) // a courtesy: nothing hangs on it
 	}
 	c.tunnel.server.linger(c.client)
+}
+
+// page shows a client that was refused for its server name why, over TLS in
+// that name, and reports whether it did. A name that is not what was refused is
+// not ours to answer for.
+func (c *carrier) page() bool {
+	refused := c.refusal.Verdict.Fact
+	if c.hello.clear != nil || !namesOnly(c.hello.names, refused) {
+		return false
+	}
+	return c.tunnel.server.showPage(c.exchange, c.client, c.hello.raw, refused, answer{status: http.StatusForbidden, decision: c.refusal})
 }
 
 // record hands over the tunnel's decision as it stands now. The closing entry

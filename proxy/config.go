@@ -28,6 +28,10 @@ type Config struct {
 	// so that asking for them (407) makes sense.
 	CanAuthenticate bool
 
+	// InterceptAll has Dependencies.Intercept answer the refused CONNECT of any
+	// client, and not of browsers alone.
+	InterceptAll bool
+
 	// Realm is shown by browsers that ask for a password. Empty: sallyport.
 	Realm string
 

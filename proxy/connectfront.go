@@ -36,10 +36,15 @@ func (f *connectFront) asking() asking {
 // for the answer. Where it has not, what it sent was meant for the tunnel that
 // it did not get, must not be taken for a request, and is thrown away.
 func (f *connectFront) deny(x *exchange, a answer) {
+	if f.server.promises(x, a) {
+		f.over = true
+		f.server.keepPromise(x, f.conn, f.early, a)
+		return
+	}
 	early := len(f.early) > 0 || waiting(f.conn.tcp) > 0
 	f.over = a.last || early || f.head.close
 	response := memoryResponse{last: f.over}
-	a.write(&response, f.head.request(), f.server.config.Realm)
+	f.server.write(a, &response, f.head.request(), x.destination())
 	_ = f.conn.SetWriteDeadline(time.Now().Add(lingerTime))
 	_, err := f.conn.Write(response.bytes()) // an error means that the client has left
 	switch {

@@ -47,6 +47,9 @@ type Dependencies struct {
 	// keep the Access, which may be used again at once. Nil: nobody asks.
 	Access func(*Access)
 
+	// Intercept shows refusals over HTTPS. Nil: nobody does.
+	Intercept Interceptor
+
 	// Registerer takes the metrics; nil: they are counted and shown nowhere.
 	Registerer prometheus.Registerer
 

@@ -168,9 +168,20 @@ func derive(host policy.Host, facts []policy.Host, addresses []netip.Addr) []pol
 	return list
 }
 
+// destination is what the user wanted to see, as a URL, as far as it is known.
+func (x *exchange) destination() string {
+	if x.url != "" {
+		return x.url
+	}
+	if x.request.Port == 80 {
+		return "http://" + authorityOf(x.request.Host, 80, 80) + "/"
+	}
+	return "https://" + authorityOf(x.request.Host, x.request.Port, 443) + "/"
+}
+
 // forget lets go of the request's memory: a tunnel lives long.
 func (x *exchange) forget() {
-	x.front, x.ctx, x.credentials, x.accept, x.agent = nil, nil, "", "", ""
+	x.asking = asking{client: x.client, method: x.method, transport: x.transport}
 }
 
 // record hands the verdict over, once a request (but see recordAgain), and returns what it handed
@@ -186,10 +197,11 @@ func (x *exchange) record() *policy.Decision {
 
 // recordAgain hands over a second decision, with an id of its own, on what was
 // recorded before, and how long that took.
-func (x *exchange) recordAgain(took time.Duration) {
+func (x *exchange) recordAgain(took time.Duration) *policy.Decision {
 	d := x.decision()
 	d.ID, d.Time, d.Duration = x.server.identifiers.next(), x.server.dependencies.Now(), took
 	x.server.dependencies.Record(d)
+	return d
 }
 
 // decision describes the exchange as it stands.

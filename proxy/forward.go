@@ -30,6 +30,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.say(http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
+	x.url = "http://" + authorityOf(host, port, 80) + r.URL.RequestURI()
 	webSocket := asksForWebSocket(r)
 	if webSocket {
 		x.transport = transportWebSocket
@@ -175,7 +176,7 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	if out.Body != nil && out.Body != http.NoBody {
 		out.Body = &watchedBody{ReadCloser: out.Body, passage: p}
 	}
-	out.Host = authority(p.request.Host, p.request.Port)
+	out.Host = authorityOf(p.request.Host, p.request.Port, 80)
 	target := *r.URL
 	target.User = nil // credentials in a URI are the client's business
 	target.Host = net.JoinHostPort(poolKey(p.addrs), strconv.Itoa(int(p.request.Port)))
@@ -183,14 +184,14 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	return out
 }
 
-// authority is what the Host field says: the canonical host, and the port where
-// it is not the usual one.
-func authority(host policy.Host, port uint16) string {
+// authorityOf is the authority of a URI (RFC 3986 §3.2): the canonical host, and
+// the port where it is not the usual one.
+func authorityOf(host policy.Host, port, usual uint16) string {
 	name := host.String()
 	if host.IsAddr() && host.Addr().Is6() {
 		name = "[" + name + "]"
 	}
-	if port == 80 {
+	if port == usual {
 		return name
 	}
 	return name + ":" + strconv.Itoa(int(port))

@@ -522,7 +522,7 @@ func TestAuthority(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := authority(host, test.port); got != test.want {
+		if got := authorityOf(host, test.port, 80); got != test.want {
 			t.Errorf("%s %d: %s, want %s", test.host, test.port, got, test.want)
 		}
 	}

@@ -30,6 +30,7 @@ type asking struct {
 	credentials string // value of Proxy-Authorization or its like; empty: none
 	accept      string // value of Accept: what the client can show
 	agent       string // value of User-Agent
+	url         string // of a plain request, whole; empty: there is none
 	method      string // metric label
 	transport   string // of the decision
 }

@@ -51,10 +51,10 @@ func (f *webFront) framed(x *exchange) bool {
 
 // deny answers so that it is delivered whole even when the client has not
 // waited for it.
-func (f *webFront) deny(_ *exchange, a answer) {
-	write := func(w http.ResponseWriter) { a.write(w, f.r, f.server.config.Realm) }
+func (f *webFront) deny(x *exchange, a answer) {
+	write := func(w http.ResponseWriter) { f.server.write(a, w, f.r, x.destination()) }
 	if f.r.Method == http.MethodConnect {
-		f.denyConnect(write)
+		f.denyConnect(x, a, write)
 		return
 	}
 	if !f.hasBody() {
@@ -74,8 +74,9 @@ func (f *webFront) hasBody() bool { return f.r.Body != nil && f.r.Body != http.N
 // denyConnect keeps the connection for the next request when the client has
 // waited for the answer. When it has not, what it sent was meant for the tunnel
 // that it did not get, must not be taken for a request, and is thrown away.
-func (f *webFront) denyConnect(write func(http.ResponseWriter)) {
-	if !f.conn.sentEarly() {
+func (f *webFront) denyConnect(x *exchange, a answer, write func(http.ResponseWriter)) {
+	promised := f.server.promises(x, a)
+	if !promised && !f.conn.sentEarly() {
 		write(f.w)
 		return
 	}
@@ -83,9 +84,13 @@ func (f *webFront) denyConnect(write func(http.ResponseWriter)) {
 	write(&memory)
 	f.server.crowd.stay(f.conn.addr)
 	defer f.server.crowd.leave(f.conn.addr)
-	conn, _, err := http.NewResponseController(f.w).Hijack()
+	conn, early, err := f.hijack()
 	if err != nil {
 		write(f.w)
+		return
+	}
+	if promised {
+		f.server.keepPromise(x, conn, early, a)
 		return
 	}
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
@@ -93,26 +98,31 @@ func (f *webFront) denyConnect(write func(http.ResponseWriter)) {
 	f.server.linger(f.conn)
 }
 
-// open takes the client's connection from net/http, together with the bytes
-// that net/http has read from it beyond the request, and says 200.
+// open takes the client's connection from net/http, and says 200.
 func (f *webFront) open(*exchange) (net.Conn, []byte, error) {
-	conn, buffered, err := http.NewResponseController(f.w).Hijack()
+	_, early, err := f.hijack()
 	if err != nil {
-		return nil, nil, fmt.Errorf("take over the connection: %w", err)
-	}
-	var early []byte
-	if n := buffered.Reader.Buffered(); n > 0 {
-		peeked, err := buffered.Reader.Peek(n)
-		if err != nil {
-			_ = conn.Close()
-			return nil, nil, fmt.Errorf("keep early bytes: %w", err)
-		}
-		early = append(early, peeked...)
+		return nil, nil, err
 	}
 	if err := establish(f.conn, f.server.config.Timeouts.Header); err != nil {
 		return nil, nil, err
 	}
 	return f.conn.Conn, early, nil
+}
+
+// hijack takes the client's connection from net/http, together with the bytes
+// that net/http has read from it beyond the request.
+func (f *webFront) hijack() (net.Conn, []byte, error) {
+	conn, buffered, err := http.NewResponseController(f.w).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, fmt.Errorf("keep early bytes: %w", err)
+	}
+	return conn, append([]byte(nil), early...), nil
 }
 
 // establish tells the client of a CONNECT that it is through. The connection

@@ -1,0 +1,126 @@
+package coaching
+
+import (
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+func TestMakeKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state", "coaching.key")
+	made, err := MakeKey(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if folder, err := os.Stat(filepath.Dir(path)); err != nil || folder.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", folder, err)
+	}
+	again, err := MakeKey(path)
+	if err != nil || *again != *made {
+		t.Errorf("made anew: %v", err)
+	}
+	read, err := ReadKey(path)
+	if err != nil || *read != *made {
+		t.Errorf("read: %v", err)
+	}
+	if *NewKey() == *NewKey() || *made == (Key{}) {
+		t.Error("keys are not random")
+	}
+	if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".part*")); err != nil || len(rest) > 0 {
+		t.Errorf("left over: %v, %v", rest, err)
+	}
+}
+
+// TestMakeKeyAtOnce: gateways that start together share what one of them made.
+func TestMakeKeyAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "coaching.key")
+	keys := make([]*Key, 8)
+	var all sync.WaitGroup
+	for i := range keys {
+		all.Go(func() {
+			var err error
+			if keys[i], err = MakeKey(path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, k := range keys {
+		if k == nil || *k != *keys[0] {
+			t.Fatal("two keys were made")
+		}
+	}
+}
+
+func TestReadKeyRefuses(t *testing.T) {
+	good := strings.Repeat("0f", keySize)
+	for _, test := range []struct {
+		name, text string
+		mode       fs.FileMode
+		want       string // in the error; "": none
+	}{
+		{"good", good, 0o600, ""},
+		{"good, line break", good + "\n", 0o400, ""},
+		{"good, capitals", strings.ToUpper(good), 0o600, ""},
+		{"open to the group", good, 0o640, "chmod 600"},
+		{"open to others", good, 0o604, "chmod 600"},
+		{"empty", "", 0o600, "64 hexadecimal digits"},
+		{"short", good[:62], 0o600, "64 hexadecimal digits"},
+		{"long", good + "00", 0o600, "64 hexadecimal digits"},
+		{"no digits", strings.Repeat("zz", keySize), 0o600, "64 hexadecimal digits"},
+		{"two lines", good + "\n" + good, 0o600, "64 hexadecimal digits"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "coaching.key")
+			if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, test.mode); err != nil {
+				t.Fatal(err)
+			}
+			for _, read := range []func(string) (*Key, error){ReadKey, MakeKey} {
+				k, err := read(path)
+				if test.want == "" {
+					if err != nil || hex.EncodeToString(k.secret[:]) != good {
+						t.Errorf("%v", err)
+					}
+					continue
+				}
+				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), good[:20]) || errors.Is(err, ErrNoKeyFile) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestKeyFileThatIsNone(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadKey(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := ReadKey(dir); err == nil {
+		t.Error("a folder was read")
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadKey(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a pipe: %v", err)
+	}
+	// Where nothing can be made, the error says that it is that.
+	if _, err := MakeKey(filepath.Join(pipe, "coaching.key")); !errors.Is(err, ErrNoKeyFile) {
+		t.Errorf("under a pipe: %v", err)
+	}
+}

@@ -124,8 +124,6 @@ func (c *carrier) Moved(up bool, n int64) {
 func (c *carrier) Ended(how relay.Outcome) {
 	defer c.rescue()
 	switch how.Cause {
-	case relay.CauseRefused:
-		c.dismiss()
 	case relay.CauseIdle:
 		c.tunnel.conclude(closedByIdle)
 	case relay.CauseClosed, relay.CauseBroken:
@@ -133,6 +131,9 @@ func (c *carrier) Ended(how relay.Outcome) {
 	}
 	c.record()
 	c.tunnel.finish()
+	if how.Cause == relay.CauseRefused {
+		c.dismiss()
+	}
 }
 
 // sides names the ends of a flow in logs and metrics.
@@ -143,8 +144,11 @@ var sides = [...]string{relay.Client: closedByClient, relay.Upstream: closedByUp
 var alertAccessDenied = [...]byte{21, 3, 3, 0, 2, 2, 49}
 
 // dismiss tells a client that was refused in an open tunnel, if it can still
-// be told.
+// be told. It counts as a connection meanwhile.
 func (c *carrier) dismiss() {
+	crowd := c.tunnel.server.crowd
+	crowd.stay(c.exchange.client)
+	defer crowd.leave(c.exchange.client)
 	if !c.refused {
 		_ = c.client.Close() // something else had ended the tunnel before
 		return

@@ -86,6 +86,11 @@ var forbidden = []arrow{
 		because: "relay moves bytes: whose they are and what for, its handlers know",
 	},
 	{
+		from:    []string{"proxyheader", "servercert"},
+		of:      ours("..."),
+		because: "both doors read PROXY headers and show certificates alike: what they do with them is theirs to know",
+	},
+	{
 		from:    []string{"gate"},
 		of:      ours("audit", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "policy/...", "proxy", "strictyaml"),
 		because: "gate is a leaf: it counts, whatever is counted",
@@ -196,6 +201,7 @@ func TestImportGraphBites(t *testing.T) {
 		{"dnsfilter/upstream/udp.go", module + "/dnsfilter"},
 		{"dnsfilter/dnswire/name.go", "github.com/miekg/dns"},
 		{"strictyaml/read.go", module + "/policy/catalogue"},
+		{"servercert/store.go", module + "/gate"},
 	} {
 		if forbiddenArrow(source{path: test.path, pkg: filepath.Dir(test.path)}, test.imports) == nil {
 			t.Errorf("%s may import %s, which the house forbids", test.path, test.imports)
@@ -207,6 +213,8 @@ func TestImportGraphBites(t *testing.T) {
 		{"dnsfilter/answer.go", "github.com/miekg/dns"},
 		{"dnsfilter/upstream/udp.go", module + "/dnsfilter/dnswire"},
 		{"policy/parse.go", module + "/strictyaml"},
+		{"dnsfilter/ingress/binder.go", module + "/servercert"},
+		{"proxy/listener.go", module + "/proxyheader"},
 	} {
 		if a := forbiddenArrow(source{path: test.path, pkg: filepath.Dir(test.path)}, test.imports); a != nil {
 			t.Errorf("%s may not import %s: %s", test.path, test.imports, a.because)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+
+	"github.com/sallyport/sallyport/servercert"
 )
 
 // binder binds the listeners of a Set. What it has bound is the Set's, which
@@ -23,7 +25,7 @@ func (b *binder) bind(ctx context.Context) error {
 	encrypted := []struct {
 		transport Transport
 		endpoint  Endpoint
-		bind      func(ctx context.Context, address string, c *Certificates) error
+		bind      func(ctx context.Context, address string, c *servercert.Store) error
 	}{
 		{TLS, b.config.TLS, b.bindTLS},
 		{HTTPS, b.config.HTTPS, b.bindHTTPS},
@@ -33,8 +35,8 @@ func (b *binder) bind(ctx context.Context) error {
 		if len(e.endpoint.Listen) == 0 {
 			continue
 		}
-		files := CertificateFiles{Certificate: e.endpoint.Certificate, Key: e.endpoint.Key, ClientCA: e.endpoint.ClientCA}
-		certificates, err := LoadCertificates(files, b.dependencies.Log)
+		files := servercert.Files{Certificate: e.endpoint.Certificate, Key: e.endpoint.Key, ClientCA: e.endpoint.ClientCA}
+		certificates, err := servercert.Load(files, b.dependencies.Log)
 		if err != nil {
 			return &ListenError{Transport: e.transport, Err: err}
 		}
@@ -78,8 +80,8 @@ func (b *binder) bindPlain(ctx context.Context, address string) error {
 	return nil
 }
 
-func (b *binder) bindTLS(ctx context.Context, address string, c *Certificates) error {
-	in, err := listenStreams(ctx, address, b.set.shared, c.serverConfig("dot"))
+func (b *binder) bindTLS(ctx context.Context, address string, c *servercert.Store) error {
+	in, err := listenStreams(ctx, address, b.set.shared, c.ServerConfig("dot"))
 	if err != nil {
 		return err
 	}
@@ -87,8 +89,8 @@ func (b *binder) bindTLS(ctx context.Context, address string, c *Certificates) e
 	return nil
 }
 
-func (b *binder) bindQUIC(ctx context.Context, address string, c *Certificates) error {
-	in, err := listenDoQ(ctx, address, b.set.shared, c.serverConfig("doq"))
+func (b *binder) bindQUIC(ctx context.Context, address string, c *servercert.Store) error {
+	in, err := listenDoQ(ctx, address, b.set.shared, c.ServerConfig("doq"))
 	if err != nil {
 		return err
 	}
@@ -97,12 +99,12 @@ func (b *binder) bindQUIC(ctx context.Context, address string, c *Certificates) 
 }
 
 // bindHTTPS binds HTTP/2, and HTTP/3 to the same port where it is wanted.
-func (b *binder) bindHTTPS(ctx context.Context, address string, c *Certificates) error {
+func (b *binder) bindHTTPS(ctx context.Context, address string, c *servercert.Store) error {
 	handler := func() *dohHandler {
 		return &dohHandler{shared: b.set.shared, path: b.config.Path, pathPeer: b.dependencies.PathPeer}
 	}
 	bindWeb := func(address string) (*web, error) {
-		return listenWeb(ctx, address, handler(), c.serverConfig("h2", "http/1.1"), b.dependencies.Log)
+		return listenWeb(ctx, address, handler(), c.ServerConfig("h2", "http/1.1"), b.dependencies.Log)
 	}
 	if !b.config.HTTP3 {
 		in, err := bindWeb(address)

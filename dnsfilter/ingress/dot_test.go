@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/testpki"
 )
 
 // dialTLS opens a TLS connection whose handshake has been accepted.
@@ -22,10 +24,10 @@ func dialTLS(t testing.TB, address string, config *tls.Config) (*tls.Conn, error
 }
 
 func TestDoTAnswersBothWays(t *testing.T) {
-	a := newAuthority(t, "root")
+	a := testpki.New(t, "root")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		s := serveStreams(t, streamSetup{tls: loadCertificates(t, a.serverFiles(t)).serverConfig("dot")})
-		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.pool(), NextProtos: []string{"dot"}, MaxVersion: version})
+		s := serveStreams(t, streamSetup{tls: loadCertificates(t, serverFiles(t, a)).ServerConfig("dot")})
+		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.Pool(), NextProtos: []string{"dot"}, MaxVersion: version})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,12 +61,12 @@ func TestDoTAnswersBothWays(t *testing.T) {
 }
 
 func TestDoTRefuses(t *testing.T) {
-	a := newAuthority(t, "root")
-	s := serveStreams(t, streamSetup{tls: loadCertificates(t, a.serverFiles(t)).serverConfig("dot")})
-	if _, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
+	a := testpki.New(t, "root")
+	s := serveStreams(t, streamSetup{tls: loadCertificates(t, serverFiles(t, a)).ServerConfig("dot")})
+	if _, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.Pool(), MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
-	if _, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.pool(), NextProtos: []string{"h2"}}); err == nil {
+	if _, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.Pool(), NextProtos: []string{"h2"}}); err == nil {
 		t.Error("another protocol is accepted")
 	}
 	plain := s.dial(t)
@@ -76,11 +78,11 @@ func TestDoTRefuses(t *testing.T) {
 
 // A session is resumed, and over a reload of the certificate too.
 func TestDoTResumes(t *testing.T) {
-	a := newAuthority(t, "root")
-	files := a.serverFiles(t)
+	a := testpki.New(t, "root")
+	files := serverFiles(t, a)
 	certificates := loadCertificates(t, files)
-	s := serveStreams(t, streamSetup{tls: certificates.serverConfig("dot")})
-	config := &tls.Config{RootCAs: a.pool(), ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	s := serveStreams(t, streamSetup{tls: certificates.ServerConfig("dot")})
+	config := &tls.Config{RootCAs: a.Pool(), ClientSessionCache: tls.NewLRUClientSessionCache(4)}
 	resumed := func() bool {
 		conn, err := dialTLS(t, s.Address().Addr, config)
 		if err != nil {
@@ -96,7 +98,7 @@ func TestDoTResumes(t *testing.T) {
 	if !resumed() {
 		t.Error("not resumed")
 	}
-	a.renew(t, files, time.Now().Add(2*time.Hour))
+	a.Renew(t, files.Certificate, files.Key, time.Now().Add(2*time.Hour))
 	if err := certificates.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -106,19 +108,19 @@ func TestDoTResumes(t *testing.T) {
 }
 
 func TestDoTClientCertificates(t *testing.T) {
-	servers, first, second := newAuthority(t, "servers"), newAuthority(t, "first"), newAuthority(t, "second")
-	files := servers.serverFiles(t)
+	servers, first, second := testpki.New(t, "servers"), testpki.New(t, "first"), testpki.New(t, "second")
+	files := serverFiles(t, servers)
 	files.ClientCA = filepath.Join(filepath.Dir(files.Key), "clients.pem")
-	put(t, files.ClientCA, first.pem())
+	testpki.Put(t, files.ClientCA, first.PEM())
 	certificates := loadCertificates(t, files)
-	s := serveStreams(t, streamSetup{tls: certificates.serverConfig("dot")})
+	s := serveStreams(t, streamSetup{tls: certificates.ServerConfig("dot")})
 
 	session := tls.NewLRUClientSessionCache(4)
-	ask := func(who *authority, cache tls.ClientSessionCache) (Query, error) {
-		config := &tls.Config{RootCAs: servers.pool(), ClientSessionCache: cache}
+	ask := func(who *testpki.Authority, cache tls.ClientSessionCache) (Query, error) {
+		config := &tls.Config{RootCAs: servers.Pool(), ClientSessionCache: cache}
 		if who != nil {
 			subject := x509.Certificate{EmailAddresses: []string{"Alice@corp.example"}, DNSNames: []string{"laptop.corp.example"}}
-			config.Certificates = []tls.Certificate{who.client(t, subject)}
+			config.Certificates = []tls.Certificate{who.Client(t, subject)}
 		}
 		conn, err := dialTLS(t, s.Address().Addr, config)
 		if err != nil {
@@ -151,7 +153,7 @@ func TestDoTClientCertificates(t *testing.T) {
 	}
 
 	// The authority is replaced: sessions made with the old one end too.
-	put(t, files.ClientCA, second.pem())
+	testpki.Put(t, files.ClientCA, second.PEM())
 	if err := certificates.Reload(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,15 +171,14 @@ func TestDoTClientCertificates(t *testing.T) {
 // The certificate is replaced while clients ask: none of them is disturbed, new
 // ones see the new one.
 func TestDoTReloadUnderLoad(t *testing.T) {
-	a := newAuthority(t, "root")
-	files := a.serverFiles(t)
+	a := testpki.New(t, "root")
+	files := serverFiles(t, a)
 	certificates := loadCertificates(t, files)
-	certificates.every = 0
-	s := serveStreams(t, streamSetup{tls: certificates.serverConfig("dot")})
+	s := serveStreams(t, streamSetup{tls: certificates.ServerConfig("dot")})
 	stop := make(chan struct{})
 	failures := make(chan error, 4)
 	for range 4 {
-		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.pool()})
+		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.Pool()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,8 +205,11 @@ func TestDoTReloadUnderLoad(t *testing.T) {
 	}
 	for i := range 10 {
 		expiry := time.Now().Add(time.Duration(i+2) * time.Hour)
-		a.renew(t, files, expiry)
-		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.pool()})
+		a.Renew(t, files.Certificate, files.Key, expiry)
+		if err := certificates.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := dialTLS(t, s.Address().Addr, &tls.Config{RootCAs: a.Pool()})
 		if err != nil {
 			t.Fatal(err)
 		}

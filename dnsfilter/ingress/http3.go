@@ -8,6 +8,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/sallyport/sallyport/servercert"
 )
 
 // http3Unidirectional is how many unidirectional streams HTTP/3 needs: control,
@@ -23,8 +25,8 @@ type web3 struct {
 }
 
 // listenHTTP3 binds address. The handler must be its own.
-func listenHTTP3(ctx context.Context, address string, h *dohHandler, certificates *Certificates) (endpoint, error) {
-	config := certificates.serverConfig(http3.NextProtoH3)
+func listenHTTP3(ctx context.Context, address string, h *dohHandler, certificates *servercert.Store) (endpoint, error) {
+	config := certificates.ServerConfig(http3.NextProtoH3)
 	socket, err := listenQUIC(ctx, address, h.shared, HTTPS, config, http3Unidirectional)
 	if err != nil {
 		return nil, err

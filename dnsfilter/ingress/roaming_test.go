@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/sallyport/sallyport/internal/testpki"
 )
 
 // besiegers is how many connections may be there of clients that could yet
@@ -21,18 +23,18 @@ const besiegers = 16
 // certificate, where asks says so, or an id behind the path.
 func roamingSet(t *testing.T, asks bool) (s *setServer, certificate *tls.Certificate) {
 	t.Helper()
-	clients := newAuthority(t, "clients")
+	clients := testpki.New(t, "clients")
 	s = openSet(t, func(c *Config, d *Dependencies) {
 		c.MaxConns, c.HTTP3 = 16*besiegers, true
 		d.Known = nobodyFrom("127.")
 		d.PathPeer = func(id string) (*Peer, bool) { return &Peer{Devices: []string{id}, Source: "path"}, id == "laptop" }
 		if asks {
 			path := c.TLS.Certificate + ".clients"
-			put(t, path, clients.pem())
+			testpki.Put(t, path, clients.PEM())
 			c.TLS.ClientCA, c.HTTPS.ClientCA, c.QUIC.ClientCA = path, path, path
 		}
 	})
-	own := clients.client(t, x509.Certificate{DNSNames: []string{"laptop"}})
+	own := clients.Client(t, x509.Certificate{DNSNames: []string{"laptop"}})
 	return s, &own
 }
 

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/servercert"
 )
 
 // endpoint is one listener. Stop ends its reading, and the connections' with
@@ -25,7 +27,7 @@ type Set struct {
 	udp          []*UDPListener
 	endpoints    []endpoint // those of udp too
 	addresses    []Address
-	certificates [TransportCount]*Certificates
+	certificates [TransportCount]*servercert.Store
 
 	mu     sync.Mutex
 	served bool
@@ -166,7 +168,7 @@ func (s *Set) NotAfter(t Transport) (expiry time.Time, ok bool) {
 	}
 	// Whoever watches wants to know of the files, not of what a listener without
 	// clients last read.
-	s.certificates[t].look(time.Now())
+	s.certificates[t].Refresh()
 	return s.certificates[t].NotAfter(), true
 }
 

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sallyport/sallyport/internal/testpki"
 )
 
 // setServer is a Set being served.
 type setServer struct {
 	*Set
-	root *authority
+	root *testpki.Authority
 	door *testDoor
 	shed *shedTally
 	done chan struct{} // closed when Serve has returned
@@ -29,8 +31,8 @@ const anyPort = "127.0.0.1:0"
 // serves it.
 func openSet(t testing.TB, change func(*Config, *Dependencies)) *setServer {
 	t.Helper()
-	s := &setServer{root: newAuthority(t, "servers"), door: newTestDoor(), shed: &shedTally{}, done: make(chan struct{})}
-	files := s.root.serverFiles(t)
+	s := &setServer{root: testpki.New(t, "servers"), door: newTestDoor(), shed: &shedTally{}, done: make(chan struct{})}
+	files := serverFiles(t, s.root)
 	endpoint := Endpoint{Listen: []string{anyPort}, Certificate: files.Certificate, Key: files.Key}
 	config := Config{
 		Listen: []string{anyPort}, TLS: endpoint, HTTPS: endpoint, QUIC: endpoint,
@@ -69,7 +71,7 @@ func (s *setServer) address(t testing.TB, name string) string {
 }
 
 func (s *setServer) tls(protocols ...string) *tls.Config {
-	return &tls.Config{RootCAs: s.root.pool(), NextProtos: protocols}
+	return &tls.Config{RootCAs: s.root.Pool(), NextProtos: protocols}
 }
 
 func TestSetEveryTransport(t *testing.T) {
@@ -249,8 +251,8 @@ func TestOpenBindsAllOrNothing(t *testing.T) {
 	}
 	address := free.Addr().String()
 	free.Close()
-	a := newAuthority(t, "servers")
-	files := a.serverFiles(t)
+	a := testpki.New(t, "servers")
+	files := serverFiles(t, a)
 	good := Endpoint{Listen: []string{anyPort}, Certificate: files.Certificate, Key: files.Key}
 	bad := Endpoint{Listen: []string{taken.Addr().String()}, Certificate: files.Certificate, Key: files.Key}
 	known := Dependencies{Known: everybody}
@@ -291,13 +293,13 @@ func TestOpenBindsAllOrNothing(t *testing.T) {
 // Every transport asks for a client certificate where there is an authority,
 // and tells the door whom it names.
 func TestSetClientCertificates(t *testing.T) {
-	clients := newAuthority(t, "clients")
+	clients := testpki.New(t, "clients")
 	s := openSet(t, func(c *Config, _ *Dependencies) {
 		path := c.TLS.Certificate + ".clients"
-		put(t, path, clients.pem())
+		testpki.Put(t, path, clients.PEM())
 		c.TLS.ClientCA, c.HTTPS.ClientCA, c.QUIC.ClientCA = path, path, path
 	})
-	certificate := clients.client(t, x509.Certificate{DNSNames: []string{"Laptop.corp.example"}})
+	certificate := clients.Client(t, x509.Certificate{DNSNames: []string{"Laptop.corp.example"}})
 	check := func(transport Transport) {
 		t.Helper()
 		if q := s.door.last(t); q.Transport != transport || q.Peer == nil || q.Peer.Devices[0] != "laptop.corp.example" {
@@ -369,7 +371,7 @@ func TestSetProxyHeaders(t *testing.T) {
 	}
 	conn := dial("dns tls")
 	sendAll(t, conn, header)
-	secured := tls.Client(conn, &tls.Config{RootCAs: s.root.pool(), ServerName: "127.0.0.1"})
+	secured := tls.Client(conn, &tls.Config{RootCAs: s.root.Pool(), ServerName: "127.0.0.1"})
 	sendAll(t, secured, framesOf(packQuestion(t, 1, "now.example")))
 	receiveFrame(t, secured)
 	check()

@@ -7,12 +7,14 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/testpki"
 )
 
 // BenchmarkStream measures queries on kept connections, which a desk answers.
 func BenchmarkStream(b *testing.B) {
-	a := newAuthority(b, "root")
-	config := loadCertificates(b, a.serverFiles(b)).serverConfig("dot")
+	a := testpki.New(b, "root")
+	config := loadCertificates(b, serverFiles(b, a)).ServerConfig("dot")
 	for _, transport := range []struct {
 		name string
 		tls  *tls.Config
@@ -26,7 +28,7 @@ func BenchmarkStream(b *testing.B) {
 				s.door.forgetful = true
 				var conn net.Conn = s.dial(b)
 				if transport.tls != nil {
-					conn = tls.Client(conn, &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})
+					conn = tls.Client(conn, &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1"})
 				}
 				var burst []byte
 				for range pipelined.depth {
@@ -48,8 +50,8 @@ func BenchmarkStream(b *testing.B) {
 // BenchmarkSilentConnections measures what a connection costs that says
 // nothing, the client's half of it included.
 func BenchmarkSilentConnections(b *testing.B) {
-	a := newAuthority(b, "root")
-	config := loadCertificates(b, a.serverFiles(b)).serverConfig("dot")
+	a := testpki.New(b, "root")
+	config := loadCertificates(b, serverFiles(b, a)).ServerConfig("dot")
 	for _, transport := range []struct {
 		name string
 		tls  *tls.Config

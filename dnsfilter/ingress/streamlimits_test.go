@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/testpki"
 )
 
 // A query has so long to arrive, however many bytes of it come meanwhile.
@@ -42,14 +44,14 @@ func TestStreamIdleEnds(t *testing.T) {
 // A client whose query takes longer than a connection may idle is not idle.
 func TestStreamWaitingIsNotIdle(t *testing.T) {
 	const idle = time.Second
-	a := newAuthority(t, "root")
-	config := loadCertificates(t, a.serverFiles(t)).serverConfig("dot")
+	a := testpki.New(t, "root")
+	config := loadCertificates(t, serverFiles(t, a)).ServerConfig("dot")
 	plain, secured := serveStreams(t, streamSetup{idle: idle}), serveStreams(t, streamSetup{idle: idle, tls: config})
 	var conns []net.Conn
 	for _, dial := range []func() net.Conn{
 		func() net.Conn { return plain.dial(t) },
 		func() net.Conn {
-			return tls.Client(secured.dial(t), &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})
+			return tls.Client(secured.dial(t), &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1"})
 		},
 	} {
 		conn := dial()

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxyheader"
 )
 
 // Defaults of UDPConfig.
@@ -269,7 +271,7 @@ func (l *UDPListener) admit(packet []byte, peer netip.AddrPort) (client netip.Ad
 	}
 	client, wire = peer, packet
 	if len(l.config.ProxyFrom) > 0 && l.fromProxy(peer.Addr()) {
-		named, n, err := proxyHeader(packet)
+		named, n, err := proxyheader.Parse(packet)
 		if err != nil {
 			l.config.Shed(ShedProxyHeader, 1)
 			return peer, nil, false

@@ -317,7 +317,6 @@ func TestUDPSaysNothing(t *testing.T) {
 
 // TestUDPProxyHeader lists the client's network as that of a proxy.
 func TestUDPProxyHeader(t *testing.T) {
-	v4 := string(header(0x21, 0x12, 12, addresses4...))
 	tests := []struct {
 		name   string
 		from   string
@@ -325,14 +324,14 @@ func TestUDPProxyHeader(t *testing.T) {
 		client string // "peer", or "" where the packet is shed
 		query  string
 	}{
-		{name: "v4", from: "127.0.0.0/8", packet: v4 + "query", client: "192.0.2.7:12345", query: "query"},
-		{name: "v4, by a worker", from: "127.0.0.0/8", packet: v4 + "work", client: "192.0.2.7:12345", query: "work"},
-		{name: "v6", from: "127.0.0.0/8", packet: string(header(0x21, 0x22, 36, addresses6...)) + "query", client: "[2001:db8::7]:12345", query: "query"},
-		{name: "local", from: "127.0.0.0/8", packet: string(header(0x20, 0, 0)) + "query", client: "peer", query: "query"},
+		{name: "v4", from: "127.0.0.0/8", packet: header4 + "query", client: "192.0.2.7:12345", query: "query"},
+		{name: "v4, by a worker", from: "127.0.0.0/8", packet: header4 + "work", client: "192.0.2.7:12345", query: "work"},
+		{name: "v6", from: "127.0.0.0/8", packet: header6 + "query", client: "[2001:db8::7]:12345", query: "query"},
+		{name: "local", from: "127.0.0.0/8", packet: headerLocal + "query", client: "peer", query: "query"},
 		{name: "missing", from: "127.0.0.0/8", packet: "query"},
-		{name: "broken", from: "127.0.0.0/8", packet: string(header(0x21, 0x12, 200, addresses4...)) + "query"},
+		{name: "broken", from: "127.0.0.0/8", packet: header4Long + "query"},
 		{name: "nothing at all", from: "127.0.0.0/8", packet: ""},
-		{name: "from a stranger", from: "192.0.2.0/24", packet: v4 + "query", client: "peer", query: v4 + "query"},
+		{name: "from a stranger", from: "192.0.2.0/24", packet: header4 + "query", client: "peer", query: header4 + "query"},
 	}
 	for _, tt := range tests {
 		for _, plain := range []bool{false, true} {

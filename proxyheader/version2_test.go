@@ -1,4 +1,4 @@
-package ingress
+package proxyheader
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 // header joins the parts of a PROXY header; the length is given, so that tests
 // can lie about it.
 func header(versionCommand, family byte, length int, rest ...byte) []byte {
-	b := append([]byte(proxySignature), versionCommand, family, byte(length>>8), byte(length))
+	b := append([]byte(signature), versionCommand, family, byte(length>>8), byte(length))
 	return append(b, rest...)
 }
 
@@ -30,7 +30,7 @@ var (
 	noTLVs = []byte{0x04, 0, 3, 'a', 'b', 'c'} // one of type NOOP
 )
 
-func TestProxyHeader(t *testing.T) {
+func TestParse(t *testing.T) {
 	query := "query"
 	tests := []struct {
 		name   string
@@ -57,11 +57,11 @@ func TestProxyHeader(t *testing.T) {
 		{name: "command unheard of", in: header(0x22, 0x12, 12, addresses4...), err: "0x22"},
 		{name: "v4 addresses do not fit", in: header(0x21, 0x12, 11, addresses4...), err: "no room"},
 		{name: "v6 addresses do not fit", in: header(0x21, 0x22, 35, addresses6...), err: "no room"},
-		{name: "too long", in: header(0x21, 0x12, maxProxyHeader, make([]byte, maxProxyHeader)...), err: "the most is 1024"},
-		{name: "signature broken at its end", in: append([]byte(proxySignature[:11]), 0, 0x21, 0x12, 0, 0), err: "begins"},
+		{name: "too long", in: header(0x21, 0x12, maxBytes, make([]byte, maxBytes)...), err: "the most is 1024"},
+		{name: "signature broken at its end", in: append([]byte(signature[:11]), 0, 0x21, 0x12, 0, 0), err: "begins"},
 		{name: "nothing", in: nil, err: "ends early", short: true},
-		{name: "half a signature", in: []byte(proxySignature[:6]), err: "ends early", short: true},
-		{name: "no length", in: []byte(proxySignature + "\x21\x12\x00"), err: "ends early", short: true},
+		{name: "half a signature", in: []byte(signature[:6]), err: "ends early", short: true},
+		{name: "no length", in: []byte(signature + "\x21\x12\x00"), err: "ends early", short: true},
 		{name: "addresses cut off", in: header(0x21, 0x12, 12, addresses4[:11]...), err: "ends early", short: true},
 		{name: "TLVs cut off", in: header(0x21, 0x12, 18, append(bytes.Clone(addresses4), 4, 0)...), err: "ends early", short: true},
 		{name: "local cut off", in: header(0x20, 0, 5, 1, 2), err: "ends early", short: true},
@@ -72,12 +72,12 @@ func TestProxyHeader(t *testing.T) {
 			if tt.err == "" {
 				in = append(bytes.Clone(in), query...)
 			}
-			client, n, err := proxyHeader(in)
+			client, n, err := Parse(in)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want one with %q", err, tt.err)
 				}
-				if errors.Is(err, errProxyShort) != tt.short {
+				if errors.Is(err, errShort) != tt.short {
 					t.Errorf("%v: is it short? %v, want %v", err, !tt.short, tt.short)
 				}
 				if n != 0 || client.IsValid() {
@@ -102,10 +102,10 @@ func TestProxyHeader(t *testing.T) {
 	}
 }
 
-func TestProxyHeaderDoesNotAllocate(t *testing.T) {
+func TestParseDoesNotAllocate(t *testing.T) {
 	in := header(0x21, 0x22, 36, addresses6...)
 	allocations := testing.AllocsPerRun(100, func() {
-		if _, _, err := proxyHeader(in); err != nil {
+		if _, _, err := Parse(in); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -114,10 +114,10 @@ func TestProxyHeaderDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// FuzzProxyHeader compares with go-proxyproto: whatever we take, it takes and
+// FuzzParse compares with go-proxyproto: whatever we take, it takes and
 // reads alike, and whatever it takes that we do not is one of the kinds that
 // we refuse on purpose.
-func FuzzProxyHeader(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add(header(0x21, 0x12, 12, addresses4...))
 	f.Add(header(0x21, 0x22, 36, addresses6...))
 	f.Add(header(0x21, 0x22, 36, addresses4in6...))
@@ -126,9 +126,9 @@ func FuzzProxyHeader(f *testing.F) {
 	f.Add(header(0x20, 0, 0))
 	f.Add(header(0x20, 0x12, 5, 1, 2, 3, 4, 5))
 	f.Add(header(0x22, 0x12, 12, addresses4...))
-	f.Add([]byte(proxySignature))
+	f.Add([]byte(signature))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		client, n, err := proxyHeader(in)
+		client, n, err := Parse(in)
 		r := bytes.NewReader(in)
 		buffered := bufio.NewReaderSize(r, 4096)
 		theirs, theirErr := proxyproto.Read(buffered)
@@ -141,7 +141,7 @@ func FuzzProxyHeader(f *testing.F) {
 			}
 			return
 		}
-		if n < proxyPrefixBytes || n > len(in) || n > maxProxyHeader {
+		if n < prefixBytes || n > len(in) || n > maxBytes {
 			t.Fatalf("a header of %d bytes in %d", n, len(in))
 		}
 		if in[12] == 0x20 {
@@ -166,7 +166,7 @@ func FuzzProxyHeader(f *testing.F) {
 // address, over 1024 bytes.
 func refusedOnPurpose(in []byte, h *proxyproto.Header) bool {
 	return h.Version == 1 || !addrPort(h.SourceAddr).IsValid() && !h.Command.IsLocal() ||
-		proxyPrefixBytes+int(in[14])<<8+int(in[15]) > maxProxyHeader
+		prefixBytes+int(in[14])<<8+int(in[15]) > maxBytes
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -3,6 +3,8 @@ package gateway
 import (
 	"net/netip"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
 // Config is sallyport.yaml as it was read: what needs a restart to change.
@@ -47,6 +49,8 @@ type ProxyConfig struct {
 	Drain        time.Duration // how long a stop waits for open tunnels
 	MaxConns     int
 	MaxTunnels   int
+	Parents      []outbound.Parent // other proxies, through which destinations are reached
+	Routes       []outbound.Route  // which way; none: directly
 	AccessLogs   []AccessLogConfig
 }
 

@@ -39,6 +39,7 @@ func CheckConfig(path string) (*Config, policy.Problems) {
 	}
 	f.problems = &problems
 	f.checkFiles(time.Now())
+	f.checkParents()
 	problems.Sort([]string{path})
 	return c, problems
 }
@@ -141,6 +142,8 @@ func (f *configFile) proxy(v strictyaml.Value) {
 		"deny_networks": f.denyNetworks,
 		"users":         f.optionalFile(&p.UsersFile),
 		"advertise":     advertised(&p.Advertise),
+		"parents":       f.parents,
+		"routes":        f.routes,
 		"access_logs":   f.accessLogs,
 		"drain":         duration(&p.Drain, 0, time.Hour),
 		"timeouts": section("proxy.timeouts", fields{

@@ -24,10 +24,10 @@ func (c Credentials) String() string { return "(credentials)" }
 // GoString never holds one either.
 func (c Credentials) GoString() string { return c.String() }
 
-// ReadCredentials reads a file of one line, user:password. It refuses a file
-// that anybody but its owner can read or write. The error names the file, never
-// what is in it.
-func ReadCredentials(path string) (Credentials, error) {
+// ReadCredentials reads a file of one line, user:password, for a parent of that
+// scheme. It refuses a file that anybody but its owner can read or write. The
+// error names the file, never what is in it.
+func ReadCredentials(path, scheme string) (Credentials, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return Credentials{}, err
@@ -54,6 +54,9 @@ func ReadCredentials(path string) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("%q: %w", path, err)
 	}
+	if (scheme == SchemeSOCKS5 || scheme == SchemeSOCKS5H) && !c.fitSOCKS() {
+		return Credentials{}, fmt.Errorf("%q: SOCKS takes a user name and a password of 1 to 255 bytes each", path)
+	}
 	return c, nil
 }
 
@@ -77,11 +80,8 @@ func (c Credentials) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user+":"+c.password))
 }
 
-// fitSOCKS says why the credentials cannot be sent to a SOCKS parent
+// fitSOCKS reports whether the credentials can be sent to a SOCKS parent
 // (RFC 1929 §2).
-func (c Credentials) fitSOCKS() error {
-	if c.isZero() || len(c.user) <= 255 && len(c.password) > 0 && len(c.password) <= 255 {
-		return nil
-	}
-	return errors.New("SOCKS takes a user name and a password of 1 to 255 bytes each")
+func (c Credentials) fitSOCKS() bool {
+	return len(c.user) <= 255 && len(c.password) > 0 && len(c.password) <= 255
 }

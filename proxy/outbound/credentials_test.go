@@ -18,7 +18,7 @@ func TestReadCredentials(t *testing.T) {
 		"alex: spa ced \n":    "Basic YWxleDogc3BhIGNlZCA=",
 		"corp\\alex:apogée\n": "Basic Y29ycFxhbGV4OmFwb2fDqWU=",
 	} {
-		c, err := ReadCredentials(secretFile(t, text))
+		c, err := ReadCredentials(secretFile(t, text), SchemeHTTP)
 		if err != nil || c.basic() != want {
 			t.Errorf("%q: %q, %v, want %q", text, c.basic(), err, want)
 		}
@@ -36,7 +36,7 @@ func TestReadCredentials(t *testing.T) {
 		"alex:apo\x00gee\n":              "one line",
 		strings.Repeat("apogee:", 1<<10): "larger than",
 	} {
-		_, err := ReadCredentials(secretFile(t, text))
+		_, err := ReadCredentials(secretFile(t, text), SchemeHTTP)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, want %q", text, err, want)
 		}
@@ -52,17 +52,17 @@ func TestReadCredentialsThatOthersCanRead(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadCredentials(path); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
+		if _, err := ReadCredentials(path, SchemeHTTP); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
 			t.Errorf("mode %#o: %v", mode, err)
 		}
 	}
 	if err := os.Chmod(path, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadCredentials(path); err != nil {
+	if _, err := ReadCredentials(path, SchemeHTTP); err != nil {
 		t.Error(err)
 	}
-	if _, err := ReadCredentials(filepath.Dir(path)); err == nil {
+	if _, err := ReadCredentials(filepath.Dir(path), SchemeHTTP); err == nil {
 		t.Error("a folder is taken")
 	}
 }

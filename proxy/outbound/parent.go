@@ -62,15 +62,10 @@ func newParent(c Parent, d *Dialer) (*parent, error) {
 	}
 	if c.CredentialsFile != "" {
 		var err error
-		if p.credentials, err = ReadCredentials(c.CredentialsFile); err != nil {
+		if p.credentials, err = ReadCredentials(c.CredentialsFile, c.Endpoint.Scheme); err != nil {
 			return nil, fmt.Errorf("outbound: parent %q: credentials: %w", c.Name, err)
 		}
 		p.basic = p.credentials.basic()
-	}
-	if c.Endpoint.isSOCKS() {
-		if err := p.credentials.fitSOCKS(); err != nil {
-			return nil, fmt.Errorf("outbound: parent %q: credentials %q: %w", c.Name, c.CredentialsFile, err)
-		}
 	}
 	if c.Endpoint.Scheme == SchemeHTTPS {
 		authorities, err := ReadAuthorities(c.CAFile)

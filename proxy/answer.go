@@ -19,7 +19,10 @@ import (
 // deny counts an answer, and has the front give it.
 func (x *exchange) deny(a answer) {
 	x.server.metrics.answered(x.method, a.status)
+	x.account.asked(x)
+	x.account.answered(a)
 	x.front.deny(x, a)
+	x.account.close()
 }
 
 // refuse answers with the verdict, and records it.

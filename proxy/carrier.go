@@ -17,6 +17,7 @@ type carrier struct {
 	tunnel   *tunnel
 	exchange *exchange // nil once nothing more is to be judged
 	client   net.Conn
+	account  *account // nil: nobody asks
 
 	hello   helloReader
 	begun   time.Time // when the client's first byte came
@@ -131,6 +132,7 @@ func (c *carrier) Ended(how relay.Outcome) {
 	}
 	c.record()
 	c.tunnel.finish()
+	c.account.tunnelled(c.tunnel, c.refused)
 	if how.Cause == relay.CauseRefused {
 		c.dismiss()
 	}

@@ -96,15 +96,18 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 		t.finish()
 		x.record()
 		s.metrics.answered(x.method, statusClientGone)
+		x.account.asked(x)
+		x.account.answered(answer{status: statusClientGone})
+		x.account.close()
 		return
 	}
+	x.account.asked(x)
 	x.took = time.Since(x.began)
 	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
 	t.establish()
-	c := &carrier{tunnel: t, exchange: x, client: client}
+	c := &carrier{tunnel: t, exchange: x, client: client, account: x.account}
 	if err := t.flow(relay.Ends{Client: client, Upstream: upstream}, early, c); err != nil {
-		c.record()
-		t.finish()
+		c.Ended(relay.Outcome{Cause: relay.CauseEnded})
 	}
 }

@@ -27,6 +27,9 @@ func (f *connectFront) asking() asking {
 		credentials: f.head.credentials,
 		accept:      f.head.accept,
 		agent:       f.head.agent,
+		verb:        http.MethodConnect,
+		major:       1,
+		minor:       f.head.minor,
 		method:      methodConnect,
 		transport:   methodConnect,
 	}
@@ -46,7 +49,9 @@ func (f *connectFront) deny(x *exchange, a answer) {
 	response := memoryResponse{last: f.over}
 	f.server.write(a, &response, f.head.request(), x.destination())
 	_ = f.conn.SetWriteDeadline(time.Now().Add(lingerTime))
-	_, err := f.conn.Write(response.bytes()) // an error means that the client has left
+	wire := response.bytes()
+	x.account.sentWhole(wire, &response)
+	_, err := f.conn.Write(wire) // an error means that the client has left
 	switch {
 	case err != nil:
 		f.over = true

@@ -11,6 +11,7 @@ type connectHead struct {
 	credentials string // value of Proxy-Authorization
 	accept      string
 	agent       string
+	minor       int  // of the version of HTTP: 0 or 1
 	close       bool // the client wants to end the connection after an answer
 }
 
@@ -36,6 +37,7 @@ func parseConnect(data []byte) (connectHead, error) {
 	head := connectHead{target: string(words[1])}
 	switch string(words[2]) {
 	case "HTTP/1.1":
+		head.minor = 1
 	case "HTTP/1.0":
 		head.close = true
 	default:

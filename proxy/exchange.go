@@ -24,18 +24,23 @@ type exchange struct {
 	request  policy.Request
 	unproven error // why the credentials that were sent say nothing
 	verdict  policy.Verdict
-	addrs    []netip.Addr  // that may be dialled: checked
-	took     time.Duration // until it was answered; 0: not yet
+	addrs    []netip.Addr   // that may be dialled: checked
+	reached  netip.AddrPort // what was dialled: one of addrs, or a parent
+	parent   bool           // it was a parent
+	took     time.Duration  // until it was answered; 0: not yet
 	recorded bool
+	account  *account // nil: nobody asks
 }
 
 func (s *Server) newExchange(a asking) *exchange {
+	began := time.Now()
 	return &exchange{
-		asking: a,
-		server: s,
-		id:     s.identifiers.next(),
-		began:  time.Now(),
-		at:     s.dependencies.Now(),
+		asking:  a,
+		server:  s,
+		id:      s.identifiers.next(),
+		began:   began,
+		at:      s.dependencies.Now(),
+		account: s.newAccount(&a, began),
 	}
 }
 

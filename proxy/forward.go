@@ -121,6 +121,7 @@ type passage struct {
 	socket *socketConn // once it is open
 	watch  *idleWatch
 	broken bool // the origin's body ended with an error
+	failed bool // the answer is ours
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
@@ -147,8 +148,13 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 		entry.attach(closeFunc(func() error { cut(); return nil }))
 	}
 
+	x.account.asked(x)
 	response := &responder{ResponseWriter: web.w, passage: p, control: control}
-	s.forwarder.ServeHTTP(response, p.outgoing(context.WithValue(ctx, exchangeKey{}, p)))
+	if x.account != nil {
+		response.ResponseWriter = &countedWriter{ResponseWriter: web.w, account: x.account}
+		defer p.report(response)
+	}
+	s.forwarder.ServeHTTP(response, p.outgoing(x.account.traced(context.WithValue(ctx, exchangeKey{}, p))))
 	if p.socket != nil {
 		p.socket.settle()
 		return
@@ -159,6 +165,23 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 		_ = control.Flush()
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// report tells the access log how the exchange went.
+func (p *passage) report(response *responder) {
+	c := p.account
+	c.Status, c.Outcome = response.status, OutcomeForwarded
+	switch {
+	case p.socket != nil:
+		c.Status, c.Outcome = http.StatusSwitchingProtocols, OutcomeTunnelled
+		c.sent(0, p.tunnel.down.Load())
+	case response.status == 0:
+		c.Outcome, c.ClientLeft = OutcomeFailed, true
+	case p.failed:
+		c.Outcome = OutcomeFailed
+	}
+	c.ClientLeft = c.ClientLeft || p.web.r.Context().Err() != nil && p.socket == nil
+	c.close()
 }
 
 // outgoing is the request as the origin is to get it.

@@ -50,7 +50,10 @@ func (s *Server) dialForTransport(ctx context.Context, _, _ string) (net.Conn, e
 		return nil, errors.New("proxy: dial: no checked address")
 	}
 	conn, err := s.dial(ctx, p.exchange)
-	return conn.Conn, err
+	if err != nil {
+		return nil, err // a Conn without a connection must not become a net.Conn
+	}
+	return conn, nil
 }
 
 // roundTrip sends a request and makes of whatever happens a response that can
@@ -98,6 +101,7 @@ func bindsConnection(authorization []string) bool {
 
 // failure is a short answer of our own in place of the origin's.
 func (p *passage) failure(r *http.Request, f failure) *http.Response {
+	p.failed = true
 	text := f.text(p.request.Host)
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},

@@ -34,6 +34,10 @@ func (f *webFront) asking(method string) asking {
 		credentials: f.r.Header.Get("Proxy-Authorization"),
 		accept:      f.r.Header.Get("Accept"),
 		agent:       f.r.Header.Get("User-Agent"),
+		referer:     f.r.Header.Get("Referer"),
+		verb:        f.r.Method,
+		major:       f.r.ProtoMajor,
+		minor:       f.r.ProtoMinor,
 		method:      method,
 		transport:   method,
 	}
@@ -52,7 +56,12 @@ func (f *webFront) framed(x *exchange) bool {
 // deny answers so that it is delivered whole even when the client has not
 // waited for it.
 func (f *webFront) deny(x *exchange, a answer) {
-	write := func(w http.ResponseWriter) { f.server.write(a, w, f.r, x.destination()) }
+	write := func(w http.ResponseWriter) {
+		if x.account != nil {
+			w = &countedWriter{ResponseWriter: w, account: x.account}
+		}
+		f.server.write(a, w, f.r, x.destination())
+	}
 	if f.r.Method == http.MethodConnect {
 		f.denyConnect(x, a, write)
 		return
@@ -125,11 +134,13 @@ func (f *webFront) hijack() (net.Conn, []byte, error) {
 	return conn, append([]byte(nil), early...), nil
 }
 
+const establishedText = "HTTP/1.1 200 Connection established\r\n\r\n"
+
 // establish tells the client of a CONNECT that it is through. The connection
 // is closed where that fails.
 func establish(conn net.Conn, limit time.Duration) error {
 	_ = conn.SetDeadline(time.Now().Add(limit))
-	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+	if _, err := conn.Write([]byte(establishedText)); err != nil {
 		_ = conn.Close()
 		return fmt.Errorf("say 200: %w", err)
 	}

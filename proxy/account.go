@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+
+	"github.com/sallyport/sallyport/proxy/outbound"
+)
+
+// account is what an access log will be told of an exchange, while it lasts.
+// There is none where nobody asks: every method then does nothing.
+type account struct {
+	Access
+	began  time.Time
+	report func(*Access)
+}
+
+// newAccount begins the account of an exchange; nil where nobody asks.
+func (s *Server) newAccount(a *asking, began time.Time) *account {
+	if s.dependencies.Access == nil {
+		return nil
+	}
+	return &account{
+		Access: Access{
+			Client:    a.client,
+			Method:    a.verb,
+			Major:     a.major,
+			Minor:     a.minor,
+			Referer:   a.referer,
+			UserAgent: a.agent,
+		},
+		began:  began,
+		report: s.dependencies.Access,
+	}
+}
+
+// asked notes what is known of a request by now.
+func (c *account) asked(x *exchange) {
+	if c == nil {
+		return
+	}
+	c.User = x.request.Subject.User
+	switch {
+	case c.Method == http.MethodConnect && x.request.Port != 0:
+		c.URL = authorityOf(x.request.Host, x.request.Port, 0)
+	case x.url != "":
+		c.URL = x.url
+	}
+}
+
+// answered notes an answer of ours.
+func (c *account) answered(a answer) {
+	if c == nil {
+		return
+	}
+	c.Status, c.Outcome = a.status, outcomeOf(a)
+	c.ClientLeft = a.status == statusClientGone
+}
+
+// outcomeOf sorts answers of ours.
+func outcomeOf(a answer) Outcome {
+	switch {
+	case a.decision != nil, a.challenge, a.status == http.StatusForbidden:
+		return OutcomeRefused
+	case a.last, a.status == http.StatusBadRequest:
+		return OutcomeUnread
+	default:
+		return OutcomeFailed
+	}
+}
+
+// traced has the account note the connection that a plain request goes out on,
+// which may have been made for an earlier one.
+func (c *account) traced(ctx context.Context) context.Context {
+	if c == nil {
+		return ctx
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		if conn, ok := got.Conn.(outbound.Conn); ok {
+			c.Server, c.Parent = conn.Remote.Addr(), conn.Via != outbound.Direct
+		}
+	}})
+}
+
+// sent counts what the client was sent.
+func (c *account) sent(head, body int64) {
+	if c == nil {
+		return
+	}
+	c.Sent += head + body
+	c.SentBody += body
+}
+
+// sentWhole counts an answer that goes over the wire in one piece.
+func (c *account) sentWhole(wire []byte, response *memoryResponse) {
+	if c == nil {
+		return
+	}
+	body := response.body.Len()
+	c.ContentType = response.Header().Get("Content-Type")
+	c.sent(int64(len(wire)-body), int64(body))
+}
+
+// reached notes who answered in the origin's place, or was asked to.
+func (c *account) reached(x *exchange) {
+	if c == nil {
+		return
+	}
+	c.Server, c.Parent = x.reached.Addr(), x.parent
+}
+
+// tunnelled reports a tunnel that has ended.
+func (c *account) tunnelled(t *tunnel, refused bool) {
+	if c == nil {
+		return
+	}
+	c.Status, c.Outcome = http.StatusOK, OutcomeTunnelled
+	if refused {
+		c.Outcome = OutcomeRefused
+	}
+	if c.Major > 0 && c.Method == http.MethodConnect {
+		c.sent(int64(len(establishedText)), 0)
+	}
+	c.sent(0, t.down.Load())
+	c.close()
+}
+
+// close reports the account. It must not be used afterwards.
+func (c *account) close() {
+	if c == nil {
+		return
+	}
+	c.End = time.Now()
+	c.Duration = c.End.Sub(c.began)
+	c.report(&c.Access)
+}
+
+// countedWriter counts an answer for an account on its way to the client.
+type countedWriter struct {
+	http.ResponseWriter
+	account *account
+	begun   bool
+}
+
+// WriteHeader sends the head.
+func (w *countedWriter) WriteHeader(status int) {
+	w.count(status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a piece of the body.
+func (w *countedWriter) Write(p []byte) (int, error) {
+	w.count(http.StatusOK)
+	n, err := w.ResponseWriter.Write(p)
+	w.account.sent(0, int64(n))
+	return n, err
+}
+
+// Unwrap is what http.ResponseController looks for.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *countedWriter) count(status int) {
+	if w.begun || status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	w.begun = true
+	w.account.ContentType = w.Header().Get("Content-Type")
+	w.account.sent(headSize(status, w.Header()), 0)
+}
+
+// headSize is how long a head is, with the Date field that net/http adds.
+func headSize(status int, header http.Header) int64 {
+	const fixed = len("HTTP/1.1 200 ") + len("\r\n") + len("Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n") + len("\r\n")
+	size := fixed + len(http.StatusText(status))
+	for name, values := range header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	if _, ok := header["Date"]; ok {
+		size -= len("Date: Mon, 02 Jan 2006 15:04:05 GMT\r\n")
+	}
+	return int64(size)
+}

@@ -5,68 +5,202 @@ import (
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// noise is n bytes that repeat nowhere near.
+// noise is n bytes that do not repeat.
 func noise(n int) []byte {
 	b := make([]byte, n)
-	source := rand.NewChaCha8([32]byte{1})
-	_, _ = source.Read(b)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }
 
 func TestCarriesEverything(t *testing.T) {
+	for name, config := range map[string]Config{
+		"splice": {},
+		"copy":   {Pipes: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := relayWith(t, config)
+			for _, size := range []int{0, 1, blockBytes - 1, blockBytes, blockBytes + 1, 3*blockBytes + 7, 8 << 20} {
+				u := open(t, r, nil, "early ")
+				u.exchange(noise(size), "early ")
+			}
+		})
+	}
+}
+
+// exchange sends data both ways at once, to the end, and checks what arrives.
+func (u *tunnel) exchange(data []byte, early string) {
+	u.t.Helper()
+	var up, down []byte
+	together(
+		func() { _, _ = u.client.Write(data); _ = u.client.CloseWrite() },
+		func() { _, _ = u.server.Write(data); _ = u.server.CloseWrite() },
+		func() { up, _ = io.ReadAll(u.server) },
+		func() { down, _ = io.ReadAll(u.client) },
+	)
+	if !bytes.Equal(up, append([]byte(early), data...)) {
+		u.t.Errorf("%d bytes up: %d arrived", len(data), len(up))
+	}
+	if sha256.Sum256(down) != sha256.Sum256(data) {
+		u.t.Errorf("%d bytes down: %d arrived", len(data), len(down))
+	}
+	if how := u.handler.how(u.t); how.Cause != CauseClosed {
+		u.t.Errorf("ended %v", how)
+	}
+	if up, down := u.handler.up.Load(), u.handler.down.Load(); up != int64(len(data)+len(early)) || down != int64(len(data)) {
+		u.t.Errorf("%d bytes: counted %d up and %d down", len(data), up, down)
+	}
+}
+
+// The server may speak first, and at length, while the client says nothing.
+func TestServerSpeaksFirst(t *testing.T) {
 	r := relayWith(t, Config{})
-	for _, size := range []int{0, 1, blockBytes - 1, blockBytes, blockBytes + 1, 3*blockBytes + 7, 8 << 20} {
-		u := open(t, r, nil, "early ")
-		data := noise(size)
-		var up, down []byte
-		together(
-			func() { _, _ = u.client.Write(data); _ = u.client.CloseWrite() },
-			func() { _, _ = u.server.Write(data); _ = u.server.CloseWrite() },
-			func() { up, _ = io.ReadAll(u.server) },
-			func() { down, _ = io.ReadAll(u.client) },
-		)
-		if !bytes.Equal(up, append([]byte("early "), data...)) {
-			t.Errorf("%d bytes up: %d arrived", size, len(up))
+	silent := newListener()
+	silent.greet = func(piece []byte, _ Occasion) Greeting {
+		if len(piece) == 0 {
+			return Greeting{}
 		}
-		if sha256.Sum256(down) != sha256.Sum256(data) {
-			t.Errorf("%d bytes down: %d arrived", size, len(down))
-		}
-		if how := u.handler.how(t); how.Cause != CauseClosed {
-			t.Errorf("ended %v", how)
-		}
-		if up, down := u.handler.up.Load(), u.handler.down.Load(); up != int64(size)+6 || down != int64(size) {
-			t.Errorf("%d bytes: counted %d up and %d down", size, up, down)
+		return Greeting{Then: Carry, Forward: bytes.Clone(piece)}
+	}
+	u := open(t, r, silent, "")
+	send(t, u.server, "220 mail.example ESMTP\r\n")
+	expect(t, u.client, "220 mail.example ESMTP\r\n")
+	send(t, u.client, "EHLO client.example\r\n")
+	expect(t, u.server, "EHLO client.example\r\n")
+}
+
+// A side that has nothing more to send hears the other out.
+func TestHalfClose(t *testing.T) {
+	for _, first := range []Side{Client, Upstream} {
+		for _, sleeping := range []bool{false, true} {
+			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			u := open(t, r, nil, "")
+			one, two := u.client, u.server
+			if first == Upstream {
+				one, two = two, one
+			}
+			if sleeping {
+				u.atRest()
+			}
+			send(t, one, "the end")
+			_ = one.CloseWrite()
+			if got := rest(t, two); got != "the end" {
+				t.Errorf("%v first: got %q", first, got)
+			}
+			if sleeping {
+				u.atRest()
+			}
+			answer := string(noise(1 << 20))
+			together(
+				func() { send(t, two, answer); _ = two.CloseWrite() },
+				func() {
+					if got := rest(t, one); got != answer {
+						t.Errorf("%v first: %d bytes back", first, len(got))
+					}
+				},
+			)
+			if how := u.handler.how(t); how != (Outcome{CauseClosed, first}) {
+				t.Errorf("%v first: ended %v", first, how)
+			}
 		}
 	}
 }
 
-func TestParksAndWakes(t *testing.T) {
-	r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+// A reset ends the flow, whoever it comes from, and the other side is told.
+func TestReset(t *testing.T) {
+	for _, by := range []Side{Client, Upstream} {
+		for _, sleeping := range []bool{false, true} {
+			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			u := open(t, r, nil, "")
+			send(t, u.client, "hello")
+			expect(t, u.server, "hello")
+			if sleeping {
+				u.atRest()
+			}
+			one, two := u.client, u.server
+			if by == Upstream {
+				one, two = two, one
+			}
+			_ = one.SetLinger(0)
+			_ = one.Close()
+			if how := u.handler.how(t); how != (Outcome{CauseBroken, by}) {
+				t.Errorf("reset by %v: ended %v", by, how)
+			}
+			if got := rest(t, two); got != "" {
+				t.Errorf("got %q", got)
+			}
+		}
+	}
+}
+
+// What a server said before it hung up on a client that is still sending
+// reaches the client.
+func TestDestinationThatLeaves(t *testing.T) {
+	r := relayWith(t, Config{})
 	u := open(t, r, nil, "")
-	for range 20 {
-		u.atRest()
-		send(t, u.client, "ping")
-		expect(t, u.server, "ping")
-		u.atRest()
-		send(t, u.server, "pong")
-		expect(t, u.client, "pong")
-	}
-	u.atRest()
-	_ = u.client.CloseWrite()
-	if got := rest(t, u.server); got != "" {
-		t.Errorf("got %q", got)
-	}
-	u.atRest()
-	send(t, u.server, "last words")
-	_ = u.server.CloseWrite()
-	if got := rest(t, u.client); got != "last words" {
-		t.Errorf("got %q", got)
-	}
-	if how := u.handler.how(t); how != (Outcome{CauseClosed, Client}) {
-		t.Errorf("ended %v", how)
+	send(t, u.server, "enough")
+	_ = u.server.Close()
+	var sent atomic.Int64
+	together(
+		func() {
+			for {
+				n, err := u.client.Write(make([]byte, blockBytes))
+				if sent.Add(int64(n)); err != nil {
+					return
+				}
+			}
+		},
+		func() {
+			expect(t, u.client, "enough")
+			u.handler.how(t)
+			_ = u.client.Close()
+		},
+	)
+}
+
+// A reader that takes its time gets everything, and holds nobody else up.
+func TestSlowReader(t *testing.T) {
+	for name, config := range map[string]Config{
+		"splice":           {},
+		"splice and sleep": {Quiet: 4 * time.Millisecond},
+		"copy":             {Pipes: -1},
+		"copy and sleep":   {Pipes: -1, Quiet: 4 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := relayWith(t, config)
+			u := open(t, r, nil, "")
+			_ = u.inServer.SetWriteBuffer(16 << 10)
+			_ = u.server.SetReadBuffer(16 << 10)
+			data := noise(2 << 20)
+			sum := sha256.New()
+			together(
+				func() { _, _ = u.client.Write(data); _ = u.client.CloseWrite() },
+				func() {
+					if config.Quiet > 0 {
+						u.atRest() // the server reads nothing yet
+					}
+					piece := make([]byte, 50_000)
+					for {
+						n, err := u.server.Read(piece)
+						sum.Write(piece[:n])
+						if err != nil {
+							break
+						}
+						if config.Quiet > 0 && rand.IntN(20) == 0 {
+							u.atRest()
+						}
+					}
+					send(t, u.server, "thanks")
+				},
+				func() { expect(t, u.client, "thanks") },
+			)
+			if want := sha256.Sum256(data); !bytes.Equal(sum.Sum(nil), want[:]) {
+				t.Error("the bytes were changed")
+			}
+		})
 	}
 }

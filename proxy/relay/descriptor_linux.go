@@ -51,21 +51,21 @@ func (m *mover) fetch() ending {
 		m.descriptors.limit = mostAtOnce
 		return m.fetchDescriptor(m.descriptors.fetch)
 	}
-	if m.credit == 0 {
+	if m.way.credit == 0 {
 		if how := m.fetchDescriptor(m.descriptors.look); how != going {
 			return how
 		}
 		waiting := m.descriptors.n
 		m.release()
-		if m.credit = m.flow.pace.Take(m.way.up(), waiting, m.flow.over); m.credit <= 0 {
+		if m.way.credit = m.flow.pace.Take(m.way.up(), waiting, m.flow.over); m.way.credit <= 0 {
 			return stopped
 		}
 	}
-	m.bulk = m.credit >= blockBytes
-	m.descriptors.limit = min(m.credit, mostAtOnce)
+	m.bulk = m.way.credit >= blockBytes
+	m.descriptors.limit = min(m.way.credit, mostAtOnce)
 	how := m.fetchDescriptor(m.descriptors.fetch)
 	if how == going {
-		m.credit -= m.descriptors.n
+		m.way.credit -= m.descriptors.n
 	}
 	return how
 }

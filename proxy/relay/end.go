@@ -24,11 +24,13 @@ type end struct {
 // bare reports whether the end is a TCP connection whose descriptor is used.
 func (e *end) bare() bool { return e.raw != nil }
 
-// closeWrite says that no more will come, where the stream can say so.
-func (e *end) closeWrite() {
-	if half, ok := e.stream.(interface{ CloseWrite() error }); ok {
+// closeWrite says that no more will come; false where the stream cannot.
+func (e *end) closeWrite() bool {
+	half, ok := e.stream.(interface{ CloseWrite() error })
+	if ok {
 		_ = half.CloseWrite() // where it fails, the other direction notices
 	}
+	return ok
 }
 
 // interruptRead makes a Read that waits, or comes, return at once; false where

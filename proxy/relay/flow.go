@@ -38,6 +38,7 @@ type way struct {
 	state       wayState
 	readNudged  bool // its source has a deadline that has passed
 	writeNudged bool // its destination has
+	writing     bool // in Write of a stream
 
 	// These belong to the mover, and to nobody while there is none.
 	fresh    bool   // Greet has not been called
@@ -45,6 +46,7 @@ type way struct {
 	ended    bool   // its source has ended, and rest is still to be written
 	copies   bool   // its source cannot be spliced
 	rest     []byte // to be written before anything is read
+	credit   int    // granted by the pacer, and not fetched
 }
 
 type wayState uint8
@@ -120,7 +122,9 @@ func (f *Flow) halt(outcome Outcome) bool {
 	}
 	// Something may be on its way down to a client who does not read. One who
 	// cannot be interrupted cannot be given back.
-	if f.ways[Upstream].state == wayMoving && !f.ends[Client].interruptWrite() {
+	down := &f.ways[Upstream]
+	waits := down.writing || f.ends[Client].bare() && down.state == wayMoving
+	if waits && !f.ends[Client].interruptWrite() {
 		f.closeEnd(Client)
 	}
 	return true
@@ -151,16 +155,18 @@ func (f *Flow) closeEnd(side Side) {
 // to send leaves the other way open (half-close); one that is gone ends both.
 func (f *Flow) leave(w *way, how ending) {
 	from, to := w.from, w.from.other()
-	if how == eof && !f.ends[to].bare() && !f.lonely() {
-		f.ends[to].closeWrite() // this may take a while
+	passedOn := true
+	if how == eof && f.ended(from) && !f.ends[to].bare() {
+		passedOn = f.ends[to].closeWrite() // this may take a while
 	}
 	f.mu.Lock()
 	w.state = wayOver
 	f.left--
 	switch {
 	case f.stopped:
+	case how == eof && !passedOn:
+		f.halt(Outcome{Cause: CauseClosed, Side: from})
 	case how == eof:
-		f.reach(from)
 		if f.left > 0 && f.ends[to].bare() {
 			f.ends[to].closeWrite()
 		}
@@ -187,16 +193,18 @@ func (f *Flow) leave(w *way, how ending) {
 	}
 }
 
-// lonely reports whether one way is over already.
-func (f *Flow) lonely() bool {
+// ended notes that a side has nothing more to send, and reports whether there
+// is anybody left to whom that makes a difference.
+func (f *Flow) ended(side Side) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.left < 2 || f.stopped
+	f.reach(side)
+	return f.left == 2 && !f.stopped
 }
 
 // reach notes that a side came to its end. The first one is remembered.
 func (f *Flow) reach(side Side) {
-	if !f.reached {
+	if !f.reached && !f.stopped {
 		f.reached, f.outcome = true, Outcome{Cause: CauseClosed, Side: side}
 	}
 }

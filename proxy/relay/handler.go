@@ -5,11 +5,15 @@ import (
 	"time"
 )
 
-// Stream is one end of a flow. A *net.TCPConn is carried best. Of any other
-// Stream these methods are used as well, where it has them: CloseWrite() error,
-// to pass on that no more will come; SetReadDeadline(time.Time) error and
-// SetWriteDeadline(time.Time) error, to take the client back from a refused
-// flow. Close must make a waiting Read and Write return.
+// Stream is one end of a flow. A *net.TCPConn is carried best. Close must make
+// a waiting Read and Write return. Of any other Stream these methods are used
+// as well, where it has them:
+//
+//   - CloseWrite() error passes on that no more will come. Without it, the flow
+//     ends when the other end has nothing more to send.
+//   - SetReadDeadline(time.Time) error and SetWriteDeadline(time.Time) error
+//     free a client that is refused while something waits for it. Without them
+//     it is closed then, rather than given back.
 type Stream = io.ReadWriteCloser
 
 // Ends are the two ends of a flow. They have no deadlines set.

@@ -114,6 +114,7 @@ type tunnel struct {
 	server   *net.TCPConn // the server's own end
 	inClient *net.TCPConn // the relay's ends
 	inServer *net.TCPConn
+	ends     Ends // what the flow has got
 }
 
 func open(t testing.TB, r *Relay, handler *listener, early string) *tunnel {
@@ -121,14 +122,7 @@ func open(t testing.TB, r *Relay, handler *listener, early string) *tunnel {
 	if handler == nil {
 		handler = newListener()
 	}
-	u := &tunnel{t: t, handler: handler}
-	u.client, u.inClient = pair(t)
-	u.inServer, u.server = pair(t)
-	var err error
-	if u.flow, err = r.Start(Ends{Client: u.inClient, Upstream: u.inServer}, []byte(early), handler); err != nil {
-		t.Fatal(err)
-	}
-	return u
+	return openKind(t, r, handler, early, kinds["tcp"])
 }
 
 func send(t testing.TB, c io.Writer, s string) {
@@ -175,4 +169,43 @@ func together(things ...func()) {
 		running.Go(thing)
 	}
 	running.Wait()
+}
+
+// handRelay is a relay whose time passes when the test says so.
+type handRelay struct {
+	*Relay
+	time atomic.Int64
+}
+
+func relayByHand(t testing.TB, config Config) *handRelay {
+	t.Helper()
+	h := &handRelay{Relay: newRelay(config)}
+	h.now = func() time.Duration { return time.Duration(h.time.Load()) }
+	if err := h.open(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// pass lets time pass, and sweeps once at its end.
+func (h *handRelay) pass(d time.Duration) {
+	h.time.Add(int64(d))
+	h.sweep()
+}
+
+// parkWith sweeps until a flow is parked.
+func (u *tunnel) parkWith(h *handRelay) {
+	u.t.Helper()
+	h.pass(h.config.Quiet)
+	eventually(u.t, "parked", func() bool {
+		h.pass(h.config.Quiet / 1000)
+		u.flow.mu.Lock()
+		defer u.flow.mu.Unlock()
+		return u.flow.resting
+	})
 }

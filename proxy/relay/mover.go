@@ -25,8 +25,7 @@ type mover struct {
 	pipe  *pipe
 	held  int
 
-	bulk   bool // a lot is expected: the last fetch filled what it had
-	credit int  // granted by the pacer, and not fetched
+	bulk bool // a lot is expected: the last fetch filled what it had
 }
 
 // ending says how an operation of a mover, or the mover's work, ended.
@@ -63,7 +62,7 @@ func (m *mover) run() {
 	how := m.carry()
 	m.abandon()
 	m.release()
-	m.flow, m.way, m.src, m.dst, m.bulk, m.credit = nil, nil, nil, nil, false, 0
+	m.flow, m.way, m.src, m.dst, m.bulk = nil, nil, nil, nil, false
 	r.movers.Put(m)
 	if how != parked {
 		f.leave(w, how)
@@ -89,6 +88,9 @@ func (m *mover) carry() ending {
 			return eof
 		}
 		how := m.fetch()
+		if how == parked {
+			return parked // the way is somebody else's now
+		}
 		if w.greeting {
 			how = m.greetWith(how)
 		}

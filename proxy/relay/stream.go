@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"io"
+	"net"
 	"time"
 )
 
@@ -112,11 +113,26 @@ func (m *mover) abandon() {
 	m.await()
 }
 
-// writeStream writes to a stream that has no descriptor.
+// writeStream writes to a stream that has no descriptor. It makes known that it
+// does, and does not begin once the flow is over: the client may have been
+// given back.
 func (m *mover) writeStream(p []byte) (int, error) {
+	if !m.enterWrite(true) {
+		return 0, net.ErrClosed
+	}
 	n, err := m.dst.stream.Write(p)
+	m.enterWrite(false)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+// enterWrite says whether the way is in a Write. It is false when the flow is
+// over.
+func (m *mover) enterWrite(in bool) bool {
+	m.flow.mu.Lock()
+	defer m.flow.mu.Unlock()
+	m.way.writing = in && !m.flow.stopped
+	return !m.flow.stopped
 }

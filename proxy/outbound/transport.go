@@ -45,7 +45,8 @@ var errNoRide = errors.New("outbound: a request that did not come by RoundTrip")
 // request's Host is what the destination is told, and need not be the Target's.
 // A connection that was kept is used again only for the same checked addresses
 // by the same way. Where the body has not been touched, the next way is tried
-// as in Dial. The error of an attempt to connect is Dial's.
+// as in Dial. The error of an attempt to connect is Dial's. Whoever traces the
+// request (net/http/httptrace) gets connections of type Conn.
 func (t *Transport) RoundTrip(r *http.Request, to Target) (*http.Response, error) {
 	began := time.Now()
 	j := journey{steps: []step{nil}}
@@ -161,7 +162,7 @@ func (t *Transport) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, &unconnectedError{err}
 	}
 	t.dialer.deps.Dialled(resultOK, time.Since(a.began))
-	return conn.Conn, nil
+	return conn, nil
 }
 
 // unconnectedError is the error of a request of which nothing was sent.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"slices"
 	"strings"
@@ -61,14 +62,23 @@ func TestTransportDirect(t *testing.T) {
 	origin := plainOrigin(t)
 	var results []string
 	transport := newTransport(t, Config{}, Dependencies{Dialled: func(result string, _ time.Duration) { results = append(results, result) }})
+	var via []string
+	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		if conn, ok := got.Conn.(Conn); ok && conn.Remote == origin {
+			via = append(via, conn.Via)
+		}
+	}}
 	for range 3 {
-		got, err := send(t, transport, origin, nil)
+		got, err := send(t, transport, origin, func(r *http.Request) { *r = *r.WithContext(httptrace.WithClientTrace(r.Context(), trace)) })
 		if want := "origin GET /page?x=y www.example.com:" + portText(origin) + " "; err != nil || got != want {
 			t.Fatalf("got %q, %v, want %q", got, err, want)
 		}
 	}
 	if !slices.Equal(results, []string{"ok"}) {
 		t.Errorf("dialled %v, want once: the connection is kept", results)
+	}
+	if !slices.Equal(via, []string{Direct, Direct, Direct}) {
+		t.Errorf("traced %v", via)
 	}
 	if _, err := send(t, transport, netip.AddrPortFrom(origin.Addr(), freePort(t)), nil); Result(err) != "refused" {
 		t.Errorf("got %v", err)

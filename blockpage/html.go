@@ -19,13 +19,17 @@ var pageSource string
 //go:embed page.css
 var pageStyle string
 
-// pageTemplate is parsed once; it is never changed afterwards.
-var pageTemplate = template.Must(template.New("page").Parse(pageSource))
+// pageTemplate is parsed once, with the style in its place; it is never changed
+// afterwards.
+var pageTemplate = template.Must(template.New("page").Parse(strings.Replace(pageSource, "/* page.css */", pageStyle, 1)))
 
 // contentSecurityPolicy lets the page use its own style sheet, named by its
-// hash, and nothing else.
-var contentSecurityPolicy = "default-src 'none'; style-src 'sha256-" + styleHash() +
-	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// hash, and nothing else. formSecurityPolicy lets it send its form as well.
+var (
+	contentSecurityPolicy = ownStyleOnly + "; form-action 'none'"
+	formSecurityPolicy    = ownStyleOnly + "; form-action 'self' http: https:"
+	ownStyleOnly          = "default-src 'none'; style-src 'sha256-" + styleHash() + "'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 func styleHash() string {
 	sum := sha256.Sum256([]byte(pageStyle))
@@ -34,7 +38,6 @@ func styleHash() string {
 
 // page is what the template sees.
 type page struct {
-	Style        template.CSS
 	Headline     string
 	Badge        string
 	Warn         bool
@@ -45,11 +48,19 @@ type page struct {
 	Contact      string
 	ContactLink  string // empty: the contact is words
 	Particulars  []particular
+	Offer        *offerView // nil: there is none
+}
+
+// offerView is an Offer as the template sees it: values, since methods take a
+// template far longer.
+type offerView struct {
+	URL, Token, Target, Path, Length, Said string
+	Limit                                  int
+	Form, Asks, Required, Missing          bool
 }
 
 func (r *Refusal) html() []byte {
 	p := page{
-		Style:        template.CSS(pageStyle), // ours, embedded; never a caller's
 		Headline:     r.headline(),
 		Badge:        "Blocked",
 		Warn:         r.Action == policy.ActionWarn,
@@ -64,7 +75,11 @@ func (r *Refusal) html() []byte {
 	if p.Warn {
 		p.Badge = "Discouraged"
 	}
+	if r.Offer.Open() {
+		p.Offer = r.Offer.view()
+	}
 	var b bytes.Buffer
+	b.Grow(len(pageSource) + len(pageStyle) + 2<<10)
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		return r.text()
 	}

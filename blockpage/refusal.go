@@ -23,10 +23,12 @@ type Refusal struct {
 	Decision     string        // id under which the decision was recorded
 	Revision     string        // of the policy that decided
 	Time         time.Time     // of the decision; zero: not shown
+	Offer        Offer         // how to continue past a warning
 }
 
 // FromVerdict makes the Refusal of a verdict on host. decision is the id under
-// which the verdict is recorded and at the instant it was taken.
+// which the verdict is recorded and at the instant it was taken. Its Offer has
+// no URL yet: the caller may know one.
 func FromVerdict(v *policy.Verdict, host policy.Host, decision string, at time.Time) Refusal {
 	r := Refusal{
 		Action:   v.Action,
@@ -44,6 +46,7 @@ func FromVerdict(v *policy.Verdict, host policy.Host, decision string, at time.T
 	if v.Rule != nil {
 		r.Message = v.Rule.Message
 		r.Alternatives = v.Rule.Alternatives
+		r.Offer.Justification, r.Offer.Lasts = v.Rule.Justification, v.Rule.Grant
 	}
 	if v.Organisation != nil {
 		r.Organisation = v.Organisation.Name
@@ -76,9 +79,12 @@ func (r *Refusal) network() string {
 }
 
 // headline is the refusal in one sentence. A warned app is refused as well,
-// and the headline says so plainly rather than promise a way round.
+// and the headline says so plainly, whether or not there is an offer.
 func (r *Refusal) headline() string {
-	if r.Action == policy.ActionWarn {
+	switch {
+	case r.Offer.Form:
+		return r.subject() + " is discouraged on " + r.network()
+	case r.Action == policy.ActionWarn:
 		return r.subject() + " is discouraged on " + r.network() + " and was not opened"
 	}
 	return r.subject() + " is blocked on " + r.network()

@@ -2,6 +2,7 @@ package blockpage
 
 import (
 	"encoding/json"
+	"time"
 )
 
 // Render writes the refusal in one format. It cannot fail: should the page's
@@ -31,6 +32,11 @@ type entry struct {
 	Contact      string   `json:"contact"`
 	Decision     string   `json:"decision"`
 	Revision     string   `json:"revision"`
+
+	// Only where there is an offer.
+	Continue      string `json:"continue,omitempty"`
+	Justification string `json:"justification,omitempty"`
+	GrantSeconds  int64  `json:"grant_seconds,omitempty"`
 }
 
 func (r *Refusal) json() []byte {
@@ -38,7 +44,7 @@ func (r *Refusal) json() []byte {
 	if alternatives == nil {
 		alternatives = []string{} // a reader may loop over it without asking
 	}
-	data, err := json.MarshalIndent(entry{
+	e := entry{
 		Action:       r.Action.String(),
 		Host:         r.Host,
 		App:          r.App,
@@ -51,7 +57,13 @@ func (r *Refusal) json() []byte {
 		Contact:      r.Contact,
 		Decision:     r.Decision,
 		Revision:     r.Revision,
-	}, "", "  ")
+	}
+	if r.Offer.Open() {
+		e.Continue = r.Offer.URL
+		e.Justification = r.Offer.Justification.String()
+		e.GrantSeconds = int64(r.Offer.Lasts / time.Second)
+	}
+	data, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return r.text()
 	}

@@ -44,6 +44,15 @@ func goldenRefusals() map[string]Refusal {
 	warned.Action = policy.ActionWarn
 	warned.Rule, warned.Reason, warned.Contact = "coach-the-rest", "", "https://intranet.corp.example/help"
 
+	offered := warned
+	offered.Offer = Offer{URL: "http://gate.corp.example:8080/continue?t=AQIBuw&u=http%3A%2F%2Fzoom.us%2Fj%2F123%3Fa%3Db", Justification: policy.JustificationRequired, Lasts: 8 * time.Hour, Limit: 300}
+	form := offered
+	form.Offer.Form, form.Offer.Token, form.Offer.Target = true, "AQIBuw", "http://zoom.us/j/123?a=b"
+	missing := form
+	missing.Offer.Missing, missing.Offer.Said = true, "  "
+	unasked := form
+	unasked.Offer.Justification, unasked.Offer.Lasts = policy.JustificationNone, 90*time.Minute
+
 	hostile := Refusal{
 		Host:         `<script>alert(1)</script>`,
 		Rule:         "quote\" & <b>rule</b>\r\nX-Evil: yes",
@@ -53,10 +62,18 @@ func goldenRefusals() map[string]Refusal {
 		Organisation: "A & B <GmbH>",
 		Contact:      "javascript:alert(4)",
 		Decision:     `"><x`,
+		Offer: Offer{
+			URL:  `javascript:alert(5)"><script>`,
+			Form: true, Token: `"><script>alert(6)`, Target: `javascript:alert(7)"><b>`, Said: `</textarea><script>alert(8)</script>`,
+		},
 	}
 	return map[string]Refusal{
 		"memo":    memo(),
 		"warn":    warned,
+		"offer":   offered,
+		"form":    form,
+		"missing": missing,
+		"unasked": unasked,
 		"bare":    {Host: "198.51.100.7", Rule: policy.DefaultRule, Reason: "not on the list of approved destinations"},
 		"hostile": hostile,
 		"zero":    {},

@@ -29,6 +29,7 @@ func (r *Refusal) text() []byte {
 			wrap(&b, "  - ", "    ", alternative)
 		}
 	}
+	r.Offer.text(&b)
 	if r.Contact != "" {
 		b.WriteByte('\n')
 		wrap(&b, "Questions? Ask ", "  ", r.Contact)

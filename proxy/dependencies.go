@@ -47,6 +47,12 @@ type Dependencies struct {
 	// keep the Access, which may be used again at once. Nil: nobody asks.
 	Access func(*Access)
 
+	// Continue makes the address of the page at which whoever was warned may go
+	// on, for a decision that warns. url is what was asked for, to come back to;
+	// empty: that is not known. It gives "" where there is no such page. Nil:
+	// there is none.
+	Continue func(d *policy.Decision, url string) string
+
 	// Intercept shows refusals over HTTPS. Nil: nobody does.
 	Intercept Interceptor
 
@@ -90,6 +96,9 @@ func (d Dependencies) complete() (Dependencies, error) {
 	}
 	if d.BadCredentials == nil {
 		d.BadCredentials = func(error) bool { return true }
+	}
+	if d.Continue == nil {
+		d.Continue = func(*policy.Decision, string) string { return "" }
 	}
 	if d.Log == nil {
 		d.Log = zap.NewNop()

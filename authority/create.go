@@ -57,6 +57,15 @@ type Pair struct {
 	Key         []byte // PKCS #8, unencrypted
 }
 
+// Check says whether [Load] would take a pair, and returns its certificate.
+func (p Pair) Check() (*x509.Certificate, error) {
+	i, err := parseIssuer(p)
+	if err != nil {
+		return nil, err
+	}
+	return i.certificate, nil
+}
+
 // Create makes an authority: an ECDSA P-256 key and a self-signed certificate
 // that may sign leaves for servers and no further authorities (RFC 5280
 // §4.2.1.9), with critical name constraints. Every error is one of the

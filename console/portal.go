@@ -10,8 +10,8 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-// PortalFacts is everything that the portal shows. All fields must be set; the
-// funcs must be safe for concurrent use.
+// PortalFacts is everything that the portal shows. All fields must be set that
+// do not say otherwise; the funcs must be safe for concurrent use.
 type PortalFacts struct {
 	// Organisation is who runs the gateway and whom to ask.
 	Organisation func() policy.Organisation
@@ -26,6 +26,10 @@ type PortalFacts struct {
 	// empty host stands for the host under which the client reached the
 	// portal; port 0 for no proxy at all.
 	Proxy func() (host string, port uint16)
+
+	// Certificate is that of the authority by which pages are shown over
+	// HTTPS, in DER form. Nil, or nothing: none are.
+	Certificate func() []byte
 }
 
 // PortalConfig says what the portal itself is called.
@@ -93,14 +97,6 @@ func (p *portal) about(w http.ResponseWriter, r *http.Request) {
 		Organisation: p.facts.Organisation(),
 		Host:         foreignName(p, r),
 	})
-}
-
-// certificate answers for the authority certificate that an intercepting proxy
-// has its clients install. This version opens no encrypted connection, so
-// there is none, and a client that fetches it should learn why.
-func (p *portal) certificate(w http.ResponseWriter, _ *http.Request) {
-	writeText(w, http.StatusNotFound,
-		"interception is off: this gateway opens no encrypted connection, so there is no certificate to install\n")
 }
 
 // foreignName is the name under which a client came here although the policy

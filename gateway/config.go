@@ -52,6 +52,7 @@ type ProxyConfig struct {
 	Parents      []outbound.Parent // other proxies, through which destinations are reached
 	Routes       []outbound.Route  // which way; none: directly
 	AccessLogs   []AccessLogConfig
+	Interception InterceptionConfig
 }
 
 // AdminConfig is the admin listener's part.
@@ -110,6 +111,8 @@ func DefaultConfig() *Config {
 			Drain:      10 * time.Second,
 			MaxConns:   16 << 10,
 			MaxTunnels: 64 << 10,
+
+			Interception: InterceptionConfig{Clients: "browsers"},
 		},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9180"},
 		Portal: PortalConfig{Listen: "127.0.0.1:8080"},

@@ -21,13 +21,14 @@ const expiresSoon = 14 * 24 * time.Hour
 // maxPEM bounds a file of certificates or a key.
 const maxPEM = 4 << 20
 
-// checkFiles looks at the files that the DNS door will open, so that check
+// checkFiles looks at the files that the doors will open, so that check
 // finds what serve would stumble over.
 func (f *configFile) checkFiles(now time.Time) {
 	d := &f.config.DNS
 	f.checkEndpoint("dns.tls", &d.TLS, now)
 	f.checkEndpoint("dns.https", &d.HTTPS, now)
 	f.checkEndpoint("dns.quic", &d.QUIC, now)
+	f.checkInterception(now)
 	if d.DeviceKey != "" {
 		_, err := identity.LoadDeviceKeys(d.DeviceKey)
 		f.fileTrouble("dns.https.device_key", d.DeviceKey, "make one with sallyport device key --out "+d.DeviceKey, err)

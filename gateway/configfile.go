@@ -159,7 +159,7 @@ func (f *configFile) proxy(v strictyaml.Value) {
 		"transparent":  laterListener("proxy.transparent", "transparent interception of redirected TCP", "listen"),
 		"socks":        laterListener("proxy.socks", "SOCKS", "listen"),
 		"tls":          laterListener("proxy.tls", "the proxy protocol inside TLS", "listen", "certificate", "key"),
-		"interception": laterInterception,
+		"interception": f.interception,
 	})(v)
 }
 

@@ -32,17 +32,6 @@ func laterListener(noun, what string, keys ...string) func(strictyaml.Value) {
 	return section(noun, f)
 }
 
-// laterInterception reads proxy.interception, which must stay empty.
-func laterInterception(v strictyaml.Value) {
-	off := func(v strictyaml.Value) {
-		if text, ok := emptyText(v); !ok || text == "" {
-			return
-		}
-		v.Errorf("interception is not in this version: leave proxy.interception.%s empty", v.Name())
-	}
-	section("proxy.interception", fields{"ca": off, "key": off})(v)
-}
-
 // ignored reads a setting that only matters to a listener that is off.
 func ignored(v strictyaml.Value) { _, _ = v.OptionalLine() }
 

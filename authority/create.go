@@ -140,10 +140,10 @@ func (o *Options) check() error {
 // a computer trusts.
 func (o *Options) commonName() string {
 	day := o.NotBefore.UTC().Format(time.DateOnly)
-	if name := "Block pages of " + o.Organisation + ", " + day; len([]rune(name)) <= maxCommonName {
+	if name := "Block pages of " + o.Organisation + " (" + day + ")"; len([]rune(name)) <= maxCommonName {
 		return name
 	}
-	return "Block pages, " + day
+	return "Block pages (" + day + ")"
 }
 
 // parsePermits sorts what is permitted into names, without those that another

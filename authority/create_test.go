@@ -40,7 +40,7 @@ func TestCreate(t *testing.T) {
 	if c.SerialNumber.BitLen() < 64 || len(c.SubjectKeyId) == 0 || c.Subject.Organization[0] != "Example Rockets" {
 		t.Errorf("serial %v, subject %v", c.SerialNumber, c.Subject)
 	}
-	if !strings.HasPrefix(c.Subject.CommonName, "Block pages of Example Rockets, 20") {
+	if !strings.HasPrefix(c.Subject.CommonName, "Block pages of Example Rockets (20") {
 		t.Errorf("common name %q", c.Subject.CommonName)
 	}
 	if !c.NotBefore.Equal(o.NotBefore.Truncate(time.Second)) || !c.NotAfter.Equal(o.NotAfter.Truncate(time.Second)) {
@@ -98,7 +98,7 @@ func TestCreateRefuses(t *testing.T) {
 func TestCommonNameFits(t *testing.T) {
 	o := options()
 	o.Organisation = strings.Repeat("ö", 60)
-	if c := certificateOf(t, mustCreate(t, o)); !strings.HasPrefix(c.Subject.CommonName, "Block pages, 20") {
+	if c := certificateOf(t, mustCreate(t, o)); !strings.HasPrefix(c.Subject.CommonName, "Block pages (20") {
 		t.Errorf("common name %q", c.Subject.CommonName)
 	}
 }

@@ -24,6 +24,9 @@ func Warnings(c *x509.Certificate, now time.Time) []string {
 	case now.Add(ExpiresSoon).After(c.NotAfter):
 		warn("it expires on %s: make its successor with sallyport ca init, and have computers trust it before that", day(c.NotAfter))
 	}
+	if err := maySign(c); err != nil {
+		return append(all, err.Error())
+	}
 	if len(c.PermittedDNSDomains) == 0 {
 		warn("it has no name constraints: whoever gets its key can pass for every site towards the computers that trust it")
 	}

@@ -180,14 +180,14 @@ func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
 }
 
 // TLSConfig is the configuration of every handshake: a leaf for the client's
-// server name, TLS 1.2 at least, HTTP/1.1, and session tickets of this
+// server name, TLS 1.2 at least, HTTP/1, and session tickets of this
 // process's own. It is shared: do not change it.
 func (a *Authority) TLSConfig() *tls.Config { return a.config }
 
 func (a *Authority) newConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
+		NextProtos: []string{"http/1.1", "http/1.0"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if v, ok := hello.Conn.(*visitor); ok {
 				return v.present(), nil

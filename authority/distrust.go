@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -32,11 +33,24 @@ func partingAlerts() []tls.AlertError {
 // seen the certificate did not like it, whether it says so or not.
 func (v *visitor) judge(err error) result {
 	switch {
-	case isAlert(err, certificateAlerts()), v.shown && (isAlert(err, partingAlerts()) || isGone(err)):
+	case isAlert(err, certificateAlerts()), v.complained():
+		return resultUntrusted
+	case v.shown && (isAlert(err, partingAlerts()) || isGone(err)):
 		return resultUntrusted
 	default:
 		return resultFailed
 	}
+}
+
+// complained reports whether the last thing that the client has sent is an
+// alert about the certificate without encryption. OpenSSL sends it so in
+// TLS 1.3, where it has to be encrypted: to crypto/tls it is nothing but noise.
+func (v *visitor) complained() bool {
+	if len(v.last) < alertRecord {
+		return false
+	}
+	fatal := bytes.HasPrefix(v.last, []byte{21, 3}) && bytes.Equal(v.last[3:6], []byte{0, 2, 2})
+	return fatal && slices.Contains(certificateAlerts(), tls.AlertError(v.last[6]))
 }
 
 // isAlert reports whether err is one of these alerts, sent by the client.

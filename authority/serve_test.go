@@ -316,6 +316,29 @@ func TestDistrust(t *testing.T) {
 	}
 }
 
+// TestPlainAlert complains as OpenSSL does in TLS 1.3: without encryption.
+func TestPlainAlert(t *testing.T) {
+	for code, want := range map[byte]result{42: resultUntrusted, 46: resultUntrusted, 48: resultUntrusted, 80: resultFailed} {
+		a, registry := loaded(t, "zoom.us")
+		raw, server := connected(t)
+		done := make(chan bool, 1)
+		go func() {
+			done <- a.Serve(t.Context(), server, realHellos(t)["curl-openssl"], "us04web.zoom.us", memo())
+		}()
+		if _, err := io.ReadFull(raw, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := raw.Write([]byte{20, 3, 3, 0, 1, 1, 21, 3, 3, 0, 2, 2, code}); err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, done)
+		wantResult(t, registry, want)
+	}
+}
+
 // TestCleanClose is what a client sees that is closed on by us: an end, no
 // reset, although it has sent more than was read.
 func TestCleanClose(t *testing.T) {
@@ -374,11 +397,11 @@ func TestSlowClients(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, conn)
 		}, resultUnused},
-		{"at saying what", patience{request: time.Second}, func(_ *testing.T, conn *tls.Conn, _ net.Conn) {
+		{"at saying what", patience{request: 3 * time.Second}, func(_ *testing.T, conn *tls.Conn, _ net.Conn) {
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nX: ")
 			_, _ = io.Copy(io.Discard, conn)
 		}, resultFailed},
-		{"at all of it", patience{whole: time.Second}, func(t *testing.T, conn *tls.Conn, _ net.Conn) {
+		{"at all of it", patience{whole: 3 * time.Second}, func(t *testing.T, conn *tls.Conn, _ net.Conn) {
 			ask(t, conn, bufio.NewReader(conn), "GET / HTTP/1.1\r\nHost: zoom.us\r\n\r\n")
 			_, _ = io.Copy(io.Discard, conn)
 		}, resultShown},
@@ -388,6 +411,7 @@ func TestSlowClients(t *testing.T) {
 		}, resultShown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // two of them wait for a deadline that a busy machine must not miss
 			a, registry := loaded(t, "zoom.us")
 			for _, d := range []*time.Duration{&test.patience.handshake, &test.patience.request, &test.patience.whole} {
 				if *d == 0 {

@@ -14,12 +14,21 @@ type visitor struct {
 	leaf  *tls.Certificate // what the client is shown
 	asked bool             // the handshake has come to the certificate
 	shown bool             // and something went out behind that
+	last  []byte           // of what the client has sent since, as much as an alert takes
 }
+
+// alertRecord is the length of an alert that is not encrypted (RFC 8446 §5.1, §6).
+const alertRecord = 7
 
 // Read gives back what was read before, and then reads as the connection does.
 func (v *visitor) Read(p []byte) (int, error) {
 	if len(v.hello) == 0 {
-		return v.Conn.Read(p)
+		n, err := v.Conn.Read(p)
+		if v.shown {
+			v.last = append(v.last, p[:n]...)
+			v.last = v.last[max(0, len(v.last)-alertRecord):]
+		}
+		return n, err
 	}
 	n := copy(p, v.hello)
 	v.hello = v.hello[n:]

@@ -49,6 +49,7 @@
 //	app          "" where none matched
 //	rule         that decided, or default
 //	action       allow, block or warn
+//	granted      true where a grant lets pass what a rule warns of
 //	would        block or warn, where a rehearsed rule would have done that
 //	would_rule   that rule
 //	reason       that the rule gives
@@ -63,7 +64,17 @@
 //	closed_by              client, upstream, idle, policy or shutdown
 //	closed_by_rule         where that is policy
 //
-// Closing entries follow Config.Allows too, except that a tunnel closed by
+// Somebody who continues past a warning makes an entry with "event":"grant"
+// behind the tenant, and the end of the grant one with "event":"grant_end":
+// the id of the refusal that it began with, who, where and by which rule, and
+//
+//	action         continue; where it is given
+//	grant          names the grant
+//	until          when it ends
+//	justification  that was given, "" where none was
+//	ended_by       time or revoked; where it has ended
+//
+// Entries of grants are always written. Closing entries follow Config.Allows too, except that a tunnel closed by
 // policy follows Config.Refusals. Entries stand in the order in which they were
 // queued, which for requests under way at the same time need not be the order
 // of their times.

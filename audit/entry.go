@@ -39,10 +39,12 @@ type record struct {
 	app       *policy.App
 	would     *policy.Rule
 	end       *policy.TunnelEnd // of a closing entry; its Decision is nil
+	grant     *Grant            // of an entry about a grant; its Decision is nil
 	port      uint16
 	door      policy.Door
 	action    policy.Action
 	wouldDo   policy.Action
+	granted   bool
 }
 
 // fill copies a decision that was taken at an instant.
@@ -69,6 +71,7 @@ func (r *record) fill(d *policy.Decision, at int64) {
 	r.door = d.Door
 	r.action = v.Action
 	r.wouldDo = v.WouldAction
+	r.granted = v.Granted
 }
 
 // encoder writes records as lines of JSON. One goroutine uses it.
@@ -129,8 +132,11 @@ func (e *encoder) encodeTime(t time.Time, a zapcore.PrimitiveArrayEncoder) {
 
 // MarshalLogObject writes the current record. It is exported for zap only.
 func (e *encoder) MarshalLogObject(o zapcore.ObjectEncoder) error {
-	if e.current.end != nil {
+	switch {
+	case e.current.end != nil:
 		return e.marshalEnd(o, e.current)
+	case e.current.grant != nil:
+		return e.marshalGrant(o, e.current)
 	}
 	return e.marshalDecision(o, e.current)
 }
@@ -151,6 +157,7 @@ func (e *encoder) marshalDecision(o zapcore.ObjectEncoder, r *record) error {
 	o.AddString("app", appID(r.app))
 	o.AddString("rule", verdict.RuleName())
 	o.AddString("action", r.action.String())
+	o.AddBool("granted", r.granted)
 	if r.would != nil {
 		o.AddString("would", r.wouldDo.String())
 		o.AddString("would_rule", r.would.Name)

@@ -58,6 +58,14 @@ func TestEntries(t *testing.T) {
 	would := *full
 	would.Verdict = policy.Verdict{Action: policy.ActionAllow, Rule: openRule, App: webex, Revision: "r1",
 		Would: rehearse, WouldApp: zoom, WouldGroup: "employees", WouldAction: policy.ActionWarn}
+	granted := would
+	granted.Verdict = policy.Verdict{Action: policy.ActionAllow, Rule: openRule, App: webex, Granted: true, Revision: "r1"}
+	coached := warn
+	coached.Transport = "portal"
+	continued := &Grant{Decision: &coached, Time: start.Add(time.Minute), ID: "4x7q2m9kd3ab",
+		Until: start.Add(8 * time.Hour).In(time.FixedZone("", -7*3600)).Truncate(time.Second), Justification: "a \"customer\"\nmeets there"}
+	over := *continued
+	over.Time, over.Justification, over.EndedBy = time.Time{}, "", EndedByRevocation
 	dns := blocked()
 	dns.ID = "memo-2"
 	dns.Duration = 412 * time.Nanosecond
@@ -75,11 +83,15 @@ func TestEntries(t *testing.T) {
 		name     string
 		decision *policy.Decision
 		end      *policy.TunnelEnd
+		grant    *Grant
 	}{
 		{name: "proxy-block", decision: full},
 		{name: "proxy-warn", decision: &warn},
 		{name: "proxy-would", decision: &would},
 		{name: "proxy-address", decision: &toAddr},
+		{name: "proxy-granted", decision: &granted},
+		{name: "grant", grant: continued},
+		{name: "grant-end", grant: &over},
 		{name: "dns-block", decision: dns},
 		{name: "hostile", decision: hostile},
 		{name: "empty", decision: &policy.Decision{ID: "nothing", Time: start}},
@@ -90,7 +102,10 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
-			l := open(t, Config{Tenant: "default"}, Dependencies{Stdout: &out})
+			l := open(t, Config{Tenant: "default"}, Dependencies{Stdout: &out, Now: func() time.Time { return start }})
+			if test.grant != nil {
+				l.RecordGrant(test.grant)
+			}
 			if test.decision != nil {
 				l.Record(test.decision)
 			}
@@ -150,11 +165,21 @@ func TestEncodeTime(t *testing.T) {
 // The keys and their order are a promise to dashboards and scripts.
 func TestEntryKeys(t *testing.T) {
 	const decision = "time id tenant revision door transport client user groups devices identity host port qtype facts " +
-		"app rule action would would_rule reason duration_us"
+		"app rule action granted would would_rule reason duration_us"
 	const closing = "time id tenant event revision door transport client user groups devices identity host port " +
 		"app rule bytes_up bytes_down seconds closed_by closed_by_rule"
+	const grant = "time id tenant event revision door transport client user groups devices identity host port " +
+		"app rule action grant until justification"
+	const over = "time id tenant event revision door transport client user groups devices identity host port " +
+		"app rule grant until justification ended_by"
 	var out bytes.Buffer
-	l := open(t, Config{}, Dependencies{Stdout: &out})
+	// Grants are written whatever else is.
+	l := open(t, Config{Refusals: ExtentNone}, Dependencies{Stdout: &out})
+	l.RecordGrant(&Grant{Decision: blocked()})
+	l.RecordGrant(&Grant{Decision: blocked(), EndedBy: EndedByTime})
+	l.Record(blocked())
+	closeLog(t, l)
+	l = open(t, Config{}, Dependencies{Stdout: &out})
 	l.Record(blocked())
 	l.RecordEnd(&policy.TunnelEnd{Decision: allowed(), ClosedBy: "idle"})
 	closeLog(t, l)
@@ -162,8 +187,8 @@ func TestEntryKeys(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		got = append(got, strings.Join(keys(t, line), " "))
 	}
-	if len(got) != 2 || got[0] != decision || got[1] != closing {
-		t.Errorf("keys\n%s\nwant\n%s\n%s", strings.Join(got, "\n"), decision, closing)
+	if want := []string{grant, over, decision, closing}; !slices.Equal(got, want) {
+		t.Errorf("keys\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -32,7 +32,7 @@ type Config struct {
 	Refusals Extent
 
 	// Queue is how many entries may wait for the file, rounded up to a power
-	// of two. Each takes 368 bytes. 0 means 16,384.
+	// of two. Each takes 376 bytes. 0 means 16,384.
 	Queue int
 }
 

@@ -7,6 +7,9 @@ const (
 	// waiting is worth a pipe.
 	blockBytes = 32 << 10
 
+	// slabBytes is how much is read at a time when there is a lot, and no pipe.
+	slabBytes = 128 << 10
+
 	// sipBytes is how much a way holds that waits for a stream: enough for
 	// what quiet tunnels say.
 	sipBytes = 2 << 10
@@ -14,6 +17,7 @@ const (
 
 type (
 	block [blockBytes]byte
+	slab  [slabBytes]byte
 	sip   [sipBytes]byte
 )
 

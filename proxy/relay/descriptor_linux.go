@@ -144,10 +144,8 @@ func (m *mover) tryFetch(fd uintptr) bool {
 		return m.trySplice(fd)
 	}
 	c := &m.descriptors
-	if m.block == nil {
-		m.block = m.relay.blocks.get()
-	}
-	room := m.block[:min(len(m.block), c.limit)]
+	room := m.room()
+	room = room[:min(len(room), c.limit)]
 	c.n, c.err = unix.Read(int(fd), room)
 	for errors.Is(c.err, unix.EINTR) {
 		c.n, c.err = unix.Read(int(fd), room)
@@ -162,9 +160,23 @@ func (m *mover) tryFetch(fd uintptr) bool {
 		c.err = io.EOF
 	default:
 		m.piece = room[:c.n]
-		m.bulk = c.n == len(m.block) && !m.way.greeting
+		m.bulk = c.n >= blockBytes && !m.way.greeting
 	}
 	return true
+}
+
+// room is a buffer to read into.
+func (m *mover) room() []byte {
+	if m.bulk {
+		if m.slab == nil {
+			m.slab = m.relay.slabs.get()
+		}
+		return m.slab[:]
+	}
+	if m.block == nil {
+		m.block = m.relay.blocks.get()
+	}
+	return m.block[:]
 }
 
 // tryWrite writes once.

@@ -151,9 +151,11 @@ func TestIdle(t *testing.T) {
 			for range 60 {
 				r.pass(time.Minute)
 			}
-			if u.handler.endings.Load() != 0 {
+			u.flow.mu.Lock()
+			if u.flow.stopped {
 				t.Error("ended early")
 			}
+			u.flow.mu.Unlock()
 			r.pass(longestRound)
 			if how := u.handler.how(t); how.Cause != CauseIdle {
 				t.Errorf("ended %v", how)

@@ -16,11 +16,12 @@ type mover struct {
 	descriptors descriptorCalls // of ends that are bare
 	pending     chan readResult // a Read of a stream that has been left waiting
 
-	// What has been fetched and not been written: piece, which is in block or
-	// in sip, or held bytes in pipe. They are taken when there is something to
-	// fetch, and given back when there is nothing more.
+	// What has been fetched and not been written: piece, which is in a buffer,
+	// or held bytes in the pipe. Buffer and pipe are taken when there is
+	// something to fetch, and given back when there is nothing more.
 	piece []byte
 	block *block
+	slab  *slab
 	sip   *sip
 	pipe  *pipe
 	held  int
@@ -238,6 +239,10 @@ func (m *mover) release() {
 	if m.block != nil {
 		m.relay.blocks.put(m.block)
 		m.block = nil
+	}
+	if m.slab != nil {
+		m.relay.slabs.put(m.slab)
+		m.slab = nil
 	}
 	if m.sip != nil {
 		m.relay.sips.put(m.sip)

@@ -82,6 +82,8 @@ func TestMoreTunnelsThanPipes(t *testing.T) {
 			})
 	}
 	together(things...)
+	r.pipes.mu.Lock()
+	defer r.pipes.mu.Unlock()
 	if r.pipes.open > 1 {
 		t.Errorf("%d pipes", r.pipes.open)
 	}

@@ -47,6 +47,7 @@ type Relay struct {
 	clock  atomic.Int64 // of the last sweep, nanoseconds
 
 	blocks  pool[block]
+	slabs   pool[slab]
 	sips    pool[sip]
 	pipes   *pipes
 	parking *parking

@@ -35,6 +35,7 @@ func (g *Gateway) newDoors() error {
 		Listen:          p.Listen,
 		Clients:         p.Clients,
 		DenyNetworks:    proxy.DenyNetworks{None: p.DenyNone, Prefixes: p.DenyNetworks},
+		Outbound:        p.Outbound(),
 		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Idle: p.Idle},
 		CanAuthenticate: p.UsersFile != "",
 		MaxConns:        p.MaxConns,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/outbound"
@@ -79,7 +80,7 @@ func (c *account) traced(ctx context.Context) context.Context {
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		if conn, ok := got.Conn.(outbound.Conn); ok {
-			c.Server, c.Parent = conn.Remote.Addr(), conn.Via != outbound.Direct
+			c.dialled(conn, nil)
 		}
 	}})
 }
@@ -103,12 +104,15 @@ func (c *account) sentWhole(wire []byte, response *memoryResponse) {
 	c.sent(int64(len(wire)-body), int64(body))
 }
 
-// reached notes who answered in the origin's place, or was asked to.
-func (c *account) reached(x *exchange) {
-	if c == nil {
-		return
+// dialled notes whom we have connected to, or tried to.
+func (c *account) dialled(conn outbound.Conn, tried []netip.Addr) {
+	switch {
+	case c == nil:
+	case conn.Conn != nil:
+		c.Server, c.Parent = conn.Remote.Addr(), conn.Via != outbound.Direct
+	case len(tried) > 0:
+		c.Server = tried[len(tried)-1]
 	}
-	c.Server, c.Parent = x.reached.Addr(), x.parent
 }
 
 // tunnelled reports a tunnel that has ended.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport/sallyport/blockpage"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
 // deny counts an answer, and has the front give it.
@@ -106,9 +107,12 @@ func describe(err error) failure {
 	var network net.Error
 	timeout := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 	var resolving *resolveError
+	var parent *outbound.ParentError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return failure{statusClientGone, "http_request_error", "the client has left"}
+	case errors.As(err, &parent):
+		return failure{parent.Status(), parent.ProxyStatus(), parent.Sentence()}
 	case errors.As(err, &resolving) && timeout:
 		return failure{http.StatusGatewayTimeout, "dns_timeout", "the name was not resolved in time"}
 	case errors.As(err, &resolving):
@@ -132,7 +136,11 @@ func (s *Server) write(a answer, w http.ResponseWriter, r *http.Request, url str
 		return
 	}
 	d := a.decision
-	blockpage.Write(w, r, a.status, blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time))
+	refusal := blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time)
+	if d.Verdict.Action == policy.ActionWarn {
+		refusal.Offer.URL = s.dependencies.Continue(d, url)
+	}
+	blockpage.Write(w, r, a.status, refusal)
 }
 
 // writeText answers with text, and with headers alone where r is a HEAD.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
 // Config is what an admin decides about the proxy door. Its zero value serves
@@ -20,6 +22,10 @@ type Config struct {
 
 	// DenyNetworks are destinations that are never dialled.
 	DenyNetworks DenyNetworks
+
+	// Outbound says how destinations are reached: directly, or by way of parent
+	// proxies. Its Timeout is Timeouts.Dial, whatever it says.
+	Outbound outbound.Config
 
 	// Timeouts bound every wait.
 	Timeouts Timeouts
@@ -134,6 +140,7 @@ func (c Config) complete() (Config, error) {
 			*timeout.value = timeout.fallback
 		}
 	}
+	c.Outbound.Timeout = c.Timeouts.Dial
 	for _, bound := range []struct {
 		name     string
 		value    *int

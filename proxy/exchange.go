@@ -24,10 +24,8 @@ type exchange struct {
 	request  policy.Request
 	unproven error // why the credentials that were sent say nothing
 	verdict  policy.Verdict
-	addrs    []netip.Addr   // that may be dialled: checked
-	reached  netip.AddrPort // what was dialled: one of addrs, or a parent
-	parent   bool           // it was a parent
-	took     time.Duration  // until it was answered; 0: not yet
+	addrs    []netip.Addr  // that may be dialled: checked
+	took     time.Duration // until it was answered; 0: not yet
 	recorded bool
 	account  *account // nil: nobody asks
 }
@@ -102,6 +100,9 @@ func (x *exchange) decided() bool {
 func (x *exchange) located() bool {
 	addresses := []netip.Addr{x.request.Host.Addr()}
 	if !x.request.Host.IsAddr() {
+		if !x.server.dialer.NeedsAddrs(x.request.Host.Name()) {
+			return true // a parent finds it: there is nothing else to judge
+		}
 		resolution, err := x.resolve()
 		if err != nil {
 			// What was found on the way may be reason enough to refuse, and a

@@ -2,15 +2,9 @@ package proxy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -202,7 +196,7 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	out.Host = authorityOf(p.request.Host, p.request.Port, 80)
 	target := *r.URL
 	target.User = nil // credentials in a URI are the client's business
-	target.Host = net.JoinHostPort(poolKey(p.addrs), strconv.Itoa(int(p.request.Port)))
+	target.Host = out.Host
 	out.URL = &target
 	return out
 }
@@ -218,19 +212,4 @@ func authorityOf(host policy.Host, port, usual uint16) string {
 		return name
 	}
 	return name + ":" + strconv.Itoa(int(port))
-}
-
-// poolKey names a set of checked addresses. It stands for the host wherever
-// net/http's transport looks, so that a kept-alive connection is found again
-// only by a request for which the very same addresses were checked, whatever
-// the names are and whatever they resolve to later.
-func poolKey(addresses []netip.Addr) string {
-	sorted := slices.Clone(addresses)
-	slices.SortFunc(sorted, netip.Addr.Compare)
-	var sum hash.Hash = sha256.New()
-	for _, a := range slices.Compact(sorted) {
-		octets := a.As16()
-		sum.Write(octets[:])
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:16])
 }

@@ -1,16 +1,16 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
 // Bounds of the connections to origins of plain requests.
@@ -22,15 +22,12 @@ const (
 	continueWaitTimeout = time.Second
 )
 
-// newTransport makes the transport of plain requests. It asks nobody for a
-// proxy of its own, leaves bodies as they are, and gets its connections from
-// dial.
-func newTransport(limits Timeouts, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+// newPool makes the pool of connections for plain requests. It leaves bodies as
+// they are; outbound gives it its connections.
+func newPool(limits Timeouts) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            dial,
 		Protocols:              &protocols,
 		DisableCompression:     true,
 		MaxIdleConns:           maxIdleConns,
@@ -40,20 +37,6 @@ func newTransport(limits Timeouts, dial func(ctx context.Context, network, addre
 		ExpectContinueTimeout:  continueWaitTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 	}
-}
-
-// dialForTransport connects to an address that was checked for the request in
-// ctx. The address that the transport names is a pool key and is not used.
-func (s *Server) dialForTransport(ctx context.Context, _, _ string) (net.Conn, error) {
-	p, ok := ctx.Value(exchangeKey{}).(*passage)
-	if !ok {
-		return nil, errors.New("proxy: dial: no checked address")
-	}
-	conn, err := s.dial(ctx, p.exchange)
-	if err != nil {
-		return nil, err // a Conn without a connection must not become a net.Conn
-	}
-	return conn, nil
 }
 
 // roundTrip sends a request and makes of whatever happens a response that can
@@ -66,7 +49,8 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 	if bindsConnection(r.Header["Authorization"]) {
 		r.Close = true
 	}
-	response, err := s.transport.RoundTrip(r)
+	p.account.dialled(outbound.Conn{}, p.addrs)
+	response, err := s.transport.RoundTrip(r, p.target())
 	if err != nil {
 		s.dependencies.Log.Debug("round trip failed", zap.String("decision", p.id),
 			zap.Stringer("host", p.request.Host), zap.Error(err))

@@ -31,7 +31,8 @@ type Server struct {
 	relay       *relay.Relay // once Listen has been called
 	blocks      sync.Pool    // of *block
 	dialer      *outbound.Dialer
-	transport   *http.Transport
+	pool        *http.Transport // of connections for plain requests
+	transport   *outbound.Transport
 	forwarder   http.Handler
 	headers     sync.Pool // of *[headBytes]byte
 	pseudonym   string    // of this process, in Via
@@ -81,17 +82,13 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),
 	}
-	s.dialer, err = outbound.New(outbound.Config{Timeout: config.Timeouts.Dial}, outbound.Dependencies{
-		Dialled:    m.dialled,
-		Registerer: dependencies.Registerer,
-		Log:        dependencies.Log,
-	})
-	if err != nil {
+	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
+	if s.dialer, err = outbound.New(config.Outbound, s.forDialling()); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
-	s.transport = newTransport(config.Timeouts, s.dialForTransport)
-	s.forwarder = newForwarder(s.transport, s.roundTrip, dependencies.Log)
+	s.pool = newPool(config.Timeouts)
+	s.transport = s.dialer.NewTransport(s.pool)
+	s.forwarder = newForwarder(s.pool, s.roundTrip, dependencies.Log)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -249,7 +246,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	noRequests := s.requests.Close()
 	<-noTunnels
 	<-noRequests
-	s.transport.CloseIdleConnections()
+	s.pool.CloseIdleConnections()
 	s.serving.Wait()
 	if s.relay != nil {
 		errs = append(errs, s.relay.Close())

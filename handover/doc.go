@@ -41,19 +41,23 @@
 // Nothing here calls shutdown(2) on a socket, which would end it for both
 // processes, nor changes whether it blocks, which both see.
 //
-// # QUIC
+// # What cannot be shared
 //
-// The connections of TCP belong to the kernel, those of QUIC to the process that
+// Connections over TCP belong to the kernel, those of QUIC to the process that
 // made them: of a socket that two processes read, each gets packets of the
 // other's connections. So a socket from ListenAlone is read by one process at a
-// time: the new one begins when the old one has closed it, which Left tells.
-// What comes in between waits in the kernel.
+// time: the new one begins when the old one has closed it. What comes in between
+// waits in the kernel.
+//
+// Other things that two processes cannot have at a time, such as a file that one
+// rewrites, are held (Hold), and the new process waits for them (Left).
 //
 // # The conversation
 //
 // Old and new process share a pair of connected sockets, whose number is in
 // SALLYPORT_HANDOVER. Each message is a line of JSON: first the old one's list of
-// sockets, then the new one's "ready" or "failed", then the old one's "left".
+// sockets, then the new one's "ready" or "failed", then the old one's "left", for
+// each thing that it held.
 // Members that are not known are ignored, so that versions can differ; one that
 // knows nothing of all this finds its addresses taken, and fails.
 //

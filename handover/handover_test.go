@@ -337,7 +337,7 @@ func TestMembersFromTheFuture(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = theirs.Close()
-	if _, err := fmt.Fprintln(ours, `{"version": 1, "pid": 77, "moon": "full", "sockets": []}`); err != nil {
+	if _, err := fmt.Fprintln(ours, `{"version": 1, "pid": 77, "moon": "full", "sockets": [], "held": ["grants", "tides"]}`); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(handoverVariable, fmt.Sprint(passedFrom))
@@ -349,16 +349,43 @@ func TestMembersFromTheFuture(t *testing.T) {
 	if s.Predecessor() != 77 {
 		t.Errorf("the process before is %d", s.Predecessor())
 	}
-	if _, err := fmt.Fprintln(ours, `{"word": "wait"}`); err != nil {
+	<-s.Left("what it never had")
+	if _, err := fmt.Fprintln(ours, `{"word": "wait"}`+"\n"+`{"word": "left", "text": "winter"}`+"\n"+`{"word": "left", "text": "tides"}`); err != nil {
 		t.Fatal(err)
 	}
+	<-s.Left("tides")
 	select {
-	case <-s.Left():
-		t.Error("it has left already")
-	case <-time.After(20 * time.Millisecond):
+	case <-s.Left("grants"):
+		t.Error("it has left its grants already")
+	default:
 	}
 	_ = ours.Close() // it dies
-	<-s.Left()
+	<-s.Left("grants")
+}
+
+// TestHold holds two things: what is let go of before a new process is there, or
+// while it starts, is told to it like the rest.
+func TestHold(t *testing.T) {
+	o := newOld(t)
+	early, one, two := o.Hold("early"), o.Hold("late"), o.Hold("late")
+	early()
+	if _, err := o.handOver(t, t.Context(), "wait"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", o.tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if line := readLine(t, conn); line != "early" {
+		t.Errorf("it has %q for itself at first", line)
+	}
+	one()
+	one() // counts once
+	two()
+	if line := readLine(t, conn); line != "late" {
+		t.Errorf("it has %q for itself in the end", line)
+	}
 }
 
 func dialUDP(t *testing.T, to net.Addr) net.Conn {

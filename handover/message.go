@@ -28,6 +28,7 @@ type manifest struct {
 	Version   int            `json:"version"`
 	PID       int            `json:"pid"`
 	Sockets   []passedSocket `json:"sockets"`
+	Held      []string       `json:"held,omitempty"`     // what cannot be shared, and the new process must wait for
 	Succeeded uint64         `json:"upgrades_succeeded"` // this one included
 	Failed    uint64         `json:"upgrades_failed"`
 }
@@ -46,7 +47,8 @@ type word struct {
 	Text string `json:"text,omitempty"`
 }
 
-// The words: the new process's first two, and the old one's.
+// The words: the new process's first two, and the old one's, with what it has
+// left.
 const (
 	wordReady  = "ready"
 	wordFailed = "failed"

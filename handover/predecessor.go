@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 type predecessor struct {
 	pid  int
 	conn *net.UnixConn
-	left chan struct{} // closed when it holds nothing that cannot be shared
+	left map[string]chan struct{} // of what it held: closed when it does not any more
 
 	told    sync.Once // ready or failed
 	reading sync.WaitGroup
@@ -38,14 +39,13 @@ func (s *Sockets) fromPredecessor(control string) error {
 	if !ok {
 		return errors.Join(fmt.Errorf("%s=%q is not a local socket: unset it", handoverVariable, control), conn.Close())
 	}
-	p := &predecessor{conn: local, left: make(chan struct{})}
+	p := &predecessor{conn: local, left: map[string]chan struct{}{}}
 	s.predecessor = p
 	words := hearing(local)
 	err = s.takeOver(words)
 	if err != nil {
 		s.Failed(err)
 		s.Close()
-		close(p.left)
 		return fmt.Errorf("take over from the process before: %w", err)
 	}
 	p.reading.Go(func() { p.hear(words) })
@@ -68,6 +68,9 @@ func (s *Sockets) takeOver(words *json.Decoder) error {
 		return fmt.Errorf("it passes %d sockets: at most %d are taken", len(m.Sockets), maxSockets)
 	}
 	p.pid, s.succeeded, s.failed = m.PID, m.Succeeded, m.Failed
+	for _, what := range m.Held {
+		p.left[what] = make(chan struct{})
+	}
 	for _, passed := range m.Sockets {
 		i, err := newInherited(passed.FD)
 		if err != nil {
@@ -79,12 +82,19 @@ func (s *Sockets) takeOver(words *json.Decoder) error {
 	return p.conn.SetReadDeadline(time.Time{})
 }
 
-// hear waits until the process before has left, or is no more.
+// hear listens to what the process before lets go of, until that is no more.
 func (p *predecessor) hear(words *json.Decoder) {
-	defer close(p.left)
+	held := maps.Clone(p.left) // what is closed already goes
 	for {
 		var w word
-		if err := words.Decode(&w); err != nil || w.Word == wordLeft {
+		err := words.Decode(&w)
+		for what, left := range held {
+			if err != nil || w.Word == wordLeft && w.Text == what {
+				close(left)
+				delete(held, what)
+			}
+		}
+		if err != nil {
 			return
 		}
 	}
@@ -104,15 +114,17 @@ func (s *Sockets) Predecessor() int {
 	return s.predecessor.pid
 }
 
-// Left is closed once no process before this one holds anything that cannot be
-// shared; it is closed from the beginning where there is none.
-func (s *Sockets) Left() <-chan struct{} {
-	if s == nil || s.predecessor == nil {
-		left := make(chan struct{})
-		close(left)
-		return left
+// Left is closed once the process before does not hold any more what it called
+// so (see Hold); from the beginning where it never did, or where there is none.
+func (s *Sockets) Left(what string) <-chan struct{} {
+	if s != nil && s.predecessor != nil {
+		if left, ok := s.predecessor.left[what]; ok {
+			return left
+		}
 	}
-	return s.predecessor.left
+	left := make(chan struct{})
+	close(left)
+	return left
 }
 
 // Ready tells the process before, if there is one, that this one serves. From

@@ -44,8 +44,32 @@ func playRole(role string) int {
 		err := s.Reserve(context.Background(), &net.ListenConfig{}, os.Getenv(tcpVariable))
 		s.Failed(fmt.Errorf("reserved: %w", err))
 		return 1
+	case "wait":
+		return waitRole(s)
 	}
 	return serveRole(s)
+}
+
+// waitRole tells whoever connects what it has for itself, as it gets it.
+func waitRole(s *Sockets) int {
+	tcp, err := s.Listen(context.Background(), &net.ListenConfig{}, "proxy http", os.Getenv(tcpVariable))
+	if err != nil {
+		s.Failed(err)
+		return 1
+	}
+	if _, err := s.Settle(); err != nil || s.Ready() != nil {
+		return 1
+	}
+	conn, err := tcp.Accept()
+	if err != nil {
+		return 1
+	}
+	for _, what := range []string{"early", "late"} {
+		<-s.Left(what)
+		fmt.Fprintln(conn, what)
+	}
+	time.Sleep(time.Minute) // until it is ended
+	return 0
 }
 
 // serveRole serves with what it inherits: each connection is told whether the
@@ -85,7 +109,7 @@ func serveRole(s *Sockets) int {
 		}
 		left := false
 		select {
-		case <-s.Left():
+		case <-s.Left(socketsAlone):
 			left = true
 		default:
 		}

@@ -18,7 +18,7 @@ type Sockets struct {
 	mu        sync.Mutex
 	waiting   []*inherited // nobody has asked for them yet
 	used      []used
-	alone     int // sockets from ListenAlone that are open
+	held      map[string]int // what cannot be shared, and how often it is held
 	successor *Successor
 	succeeded uint64
 	failed    uint64
@@ -107,29 +107,41 @@ func (s *Sockets) ListenAlone(ctx context.Context, config *net.ListenConfig, nam
 		_ = sockets[0].Close()
 		return nil, errors.New("not a UDP address")
 	}
-	s.mu.Lock()
-	s.alone++
-	s.mu.Unlock()
 	var turn <-chan struct{}
 	if inherited {
-		turn = s.Left()
+		turn = s.Left(socketsAlone)
 	}
-	return newAlone(socket, turn, s.lessAlone), nil
+	return newAlone(socket, turn, s.Hold(socketsAlone)), nil
 }
 
-// lessAlone notes that a socket from ListenAlone was closed.
-func (s *Sockets) lessAlone() {
+// socketsAlone is what the sockets from ListenAlone are held as.
+const socketsAlone = "sockets"
+
+// Hold says that this process has something that it cannot share with the one
+// that takes over, such as a file that it rewrites, until release is called.
+// That one learns by Left of the same name when everybody has released it.
+func (s *Sockets) Hold(what string) (release func()) {
+	if s == nil {
+		return func() {}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alone--
-	s.leaveLocked()
+	if s.held == nil {
+		s.held = map[string]int{}
+	}
+	s.held[what]++
+	return sync.OnceFunc(func() { s.release(what) })
 }
 
-// leaveLocked tells the new process, once there is one, that nothing is left
-// that the two cannot share.
-func (s *Sockets) leaveLocked() {
-	if s.alone == 0 && s.successor != nil {
-		s.successor.left()
+func (s *Sockets) release(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[what]--; s.held[what] > 0 {
+		return
+	}
+	delete(s.held, what)
+	if s.successor != nil {
+		s.successor.left(what)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,7 +26,7 @@ type Successor struct {
 	words *json.Decoder
 	ended chan struct{}
 
-	leaving sync.Once
+	waits   []string // for what this process held when it was started
 	hearing sync.WaitGroup
 }
 
@@ -51,7 +53,11 @@ func (s *Sockets) HandOver(ctx context.Context, p Program) (*Successor, error) {
 	s.succeeded++
 	next.hearing.Go(next.hear)
 	s.successor = next
-	s.leaveLocked()
+	for _, what := range next.waits {
+		if s.held[what] == 0 { // let go of meanwhile
+			next.left(what)
+		}
+	}
 	return next, nil
 }
 
@@ -84,12 +90,20 @@ func (s *Sockets) start(p Program) (*Successor, error) {
 	if err := n.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %q: %w", p.Path, err), ours.Close())
 	}
-	succeeded, failed := s.Upgrades()
-	err = say(ours, manifest{Version: protocol, PID: os.Getpid(), Sockets: passed, Succeeded: succeeded + 1, Failed: failed})
-	if err != nil {
+	if err := say(ours, s.manifest(n, passed)); err != nil {
 		return nil, n.end(fmt.Errorf("tell it what it gets: %w", err))
 	}
 	return n, nil
+}
+
+func (s *Sockets) manifest(n *Successor, passed []passedSocket) manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.waits = slices.Sorted(maps.Keys(s.held))
+	return manifest{
+		Version: protocol, PID: os.Getpid(), Sockets: passed, Held: n.waits,
+		Succeeded: s.succeeded + 1, Failed: s.failed,
+	}
 }
 
 // duplicates are the sockets of all listeners that are open, and what to say of
@@ -156,9 +170,9 @@ func (n *Successor) hear() {
 	}
 }
 
-// left tells the new process that it has everything now.
-func (n *Successor) left() {
-	n.leaving.Do(func() { _ = say(n.conn, word{Word: wordLeft}) }) // our end says it too
+// left tells the new process that it has something for itself now.
+func (n *Successor) left(what string) {
+	_ = say(n.conn, word{Word: wordLeft, Text: what}) // our end says it too
 }
 
 // PID is the new process's number.
@@ -168,9 +182,8 @@ func (n *Successor) PID() int { return n.cmd.Process.Pid }
 func (n *Successor) Ended() <-chan struct{} { return n.ended }
 
 // Close ends the conversation. The new process goes on, and takes it that this
-// one has left.
+// one holds nothing any more.
 func (n *Successor) Close() {
-	n.left()
 	_ = n.conn.Close()
 	n.hearing.Wait()
 	_ = n.cmd.Process.Release()

@@ -246,7 +246,8 @@ func TestNothingInherited(t *testing.T) {
 			t.Error(err)
 		}
 		s.Failed(context.Canceled)
-		<-s.Left()
+		<-s.Left("grants")
+		s.Hold("grants")()
 		if pid := s.Predecessor(); pid != 0 {
 			t.Errorf("the process before is %d", pid)
 		}

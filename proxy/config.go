@@ -20,6 +20,12 @@ type Config struct {
 	// anything is looked at. Empty: nobody.
 	Clients []netip.Prefix
 
+	// ProxyFrom are the networks of load balancers, which must begin each
+	// connection, on every listener, with a PROXY protocol header that says for
+	// whom they ask, and are believed. A connection of theirs without one is
+	// closed. Anybody else's header is a bad request.
+	ProxyFrom []netip.Prefix
+
 	// DenyNetworks are destinations that are never dialled.
 	DenyNetworks DenyNetworks
 

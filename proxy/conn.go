@@ -17,6 +17,8 @@ type clientConn struct {
 	addr    netip.Addr   // of the client
 	pending []byte       // has been read already, and comes before what Conn brings
 	heads   heads
+
+	balancer bool // addr is a load balancer's, which has not said yet for whom it comes
 }
 
 // Read reads as Conn does, for net/http.

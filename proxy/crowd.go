@@ -50,19 +50,34 @@ func clientKey(addr netip.Addr) netip.Addr {
 	return network.Addr()
 }
 
-// admit counts a connection in, if there is room for it.
-func (c *crowd) admit(addr netip.Addr) bool {
+// admit counts a connection in, if there is room for it. Those of a load
+// balancer, which is many clients, are not limited as one client's.
+func (c *crowd) admit(addr netip.Addr, client bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.inside >= c.limit:
 		c.shed.Inc()
 		return false
-	case c.clients[clientKey(addr)] >= c.each:
+	case client && c.clients[clientKey(addr)] >= c.each:
 		c.shedClient.Inc()
 		return false
 	}
 	c.enter(addr)
+	return true
+}
+
+// move counts a connection of a load balancer for the client that it comes for,
+// from now on, if there is room for one more of that client.
+func (c *crowd) move(balancer, client netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clients[clientKey(client)] >= c.each {
+		c.shedClient.Inc()
+		return false
+	}
+	c.exit(balancer)
+	c.enter(client)
 	return true
 }
 

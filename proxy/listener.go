@@ -20,7 +20,8 @@ type listener struct {
 	name      string // "proxy http"
 	serve     func(*listener, *clientConn)
 	crowd     *crowd
-	headLimit int // of a request, in bytes
+	behind    func(netip.Addr) bool // of load balancers, which say for whom they come
+	headLimit int                   // of a request, in bytes
 	passed    chan net.Conn
 	closing   sync.Once
 	closed    chan struct{}
@@ -59,6 +60,7 @@ func (s *Server) listen(ctx context.Context, k kind, address string) (*listener,
 		name:        k.name,
 		serve:       k.serve,
 		crowd:       s.crowd,
+		behind:      func(addr netip.Addr) bool { return contains(s.config.ProxyFrom, addr) },
 		headLimit:   s.config.MaxHeaderBytes + headSlack,
 		passed:      make(chan net.Conn),
 		closed:      make(chan struct{}),
@@ -85,11 +87,12 @@ func (l *listener) next() (*clientConn, error) {
 		}
 		client, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
 		addr := client.Addr().Unmap().WithZone("")
-		if !l.crowd.admit(addr) {
+		balancer := l.behind(addr)
+		if !l.crowd.admit(addr, !balancer) {
 			_ = conn.Close()
 			continue
 		}
-		return &clientConn{Conn: conn, tcp: conn, addr: addr, heads: heads{limit: l.headLimit}}, nil
+		return &clientConn{Conn: conn, tcp: conn, addr: addr, balancer: balancer, heads: heads{limit: l.headLimit}}, nil
 	}
 }
 
@@ -150,5 +153,7 @@ func (s *Server) serveClient(l *listener, conn *clientConn) {
 		_ = conn.Close()
 		s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
 	}()
-	l.serve(l, conn)
+	if s.introduced(conn) {
+		l.serve(l, conn)
+	}
 }

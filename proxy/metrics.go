@@ -61,7 +61,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		}, []string{"result"}),
 		shed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_shed_total",
-			Help: "Connections and tunnels turned away because the configured maximum was reached.",
+			Help: "Connections and tunnels turned away at a maximum, or because nothing that could be read came about.",
 		}, []string{"reason"}),
 	}
 	// Series that have not happened yet are shown as zero, so that a first
@@ -69,7 +69,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedAccept} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedAccept, shedProxyHeader} {
 		m.shed.WithLabelValues(reason)
 	}
 	if registerer == nil {
@@ -88,7 +88,8 @@ const (
 	shedConnections = "connections"
 	shedClient      = "client" // connections of one client
 	shedTunnels     = "tunnels"
-	shedAccept      = "accept" // the system had no descriptor or memory for one more
+	shedAccept      = "accept"       // the system had no descriptor or memory for one more
+	shedProxyHeader = "proxy_header" // of a load balancer: missing or broken
 )
 
 func (m *metrics) answered(method string, code int) {

@@ -29,7 +29,7 @@ func TestAccessLogs(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) { a.compare(t, g, squid) })
 	}
 	t.Run("hostile", func(t *testing.T) { hostileHeaders(t, g, site) })
-	t.Run("query", func(t *testing.T) { keptQuery(t, g, site) })
+	t.Run("kept query", func(t *testing.T) { keptQuery(t, g, site) })
 	t.Run("goaccess", func(t *testing.T) { readByGoAccess(t, g) })
 	t.Run("calamaris", func(t *testing.T) { readByCalamaris(t, g) })
 	t.Run("rotation", func(t *testing.T) { rotateAccessLogs(t, g, site) })

@@ -48,6 +48,7 @@ func (g *Gateway) newDoors() error {
 		Record:         g.audit.Record,
 		RecordEnd:      g.audit.RecordEnd,
 		Access:         g.access.sink(),
+		Portal:         g.portalForProxy(),
 		Registerer:     g.registry,
 		Log:            g.deps.Log.Named("proxy"),
 		Now:            g.deps.Now,

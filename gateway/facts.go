@@ -31,7 +31,7 @@ func (g *Gateway) newConsole() {
 			Explain: g.explain,
 			Policy:  g.policyReport,
 		}), log)
-	g.portal = newWebServer("portal http", g.config.Portal.Listen, console.NewPortal(
+	g.portal = newWebServer(portalName, g.config.Portal.Listen, console.NewPortal(
 		console.PortalConfig{Hosts: g.config.Portal.Hosts},
 		console.PortalFacts{
 			Organisation: func() policy.Organisation { return g.engine.Program().Organisation() },

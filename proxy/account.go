@@ -131,6 +131,16 @@ func (c *account) tunnelled(t *tunnel, refused bool) {
 	c.close()
 }
 
+// portal reports an answer of the portal's.
+func (c *account) portal(x *exchange, status int) {
+	if c == nil {
+		return
+	}
+	c.asked(x)
+	c.Status, c.Outcome = status, OutcomeForwarded
+	c.close()
+}
+
 // close reports the account. It must not be used afterwards.
 func (c *account) close() {
 	if c == nil {

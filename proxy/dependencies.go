@@ -47,6 +47,9 @@ type Dependencies struct {
 	// keep the Access, which may be used again at once. Nil: nobody asks.
 	Access func(*Access)
 
+	// Portal is asked for through the proxy. The zero Portal: there is none.
+	Portal Portal
+
 	// Continue makes the address of the page at which whoever was warned may go
 	// on, for a decision that warns. url is what was asked for, to come back to;
 	// empty: that is not known. It gives "" where there is no such page. Nil:

@@ -30,6 +30,10 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.transport = transportWebSocket
 	}
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
+	if s.isPortal(host, port) {
+		s.servePortal(x, web)
+		return
+	}
 	claimed, differs, err := web.head.claimed(host)
 	if err != nil {
 		x.hangUp(err)

@@ -1,74 +1,65 @@
 package console
 
 import (
-	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sallyport/sallyport/policy"
 )
 
-// pacType is the media type of a proxy auto-configuration file.
+// pacType is the media type of a proxy auto-configuration file. It is none that
+// a browser runs as a script of a page: pages of strangers cannot read the
+// names in it.
 const pacType = "application/x-ns-proxy-autoconfig"
 
-// pac answers /proxy.pac and /wpad.dat.
+// AutoConfiguration is a proxy auto-configuration file.
+type AutoConfiguration struct {
+	Parts [][]byte // one behind the other; they are not changed
+	ETag  string   // as the header has it, quotes included
+}
+
+// pac answers /proxy.pac and /wpad.dat. The file is for one client, so nothing
+// between may keep it for others.
 func (p *portal) pac(w http.ResponseWriter, r *http.Request) {
-	proxy, err := p.proxyAddress(r)
+	reached, err := policy.ParseHost(hostOnly(r.Host))
+	if err != nil {
+		writeText(w, http.StatusBadRequest, "the Host header names no host\n")
+		return
+	}
+	file, err := p.facts.AutoConfiguration(clientOf(r), reached)
 	if err != nil {
 		writeText(w, http.StatusNotFound, err.Error()+"\n")
 		return
 	}
-	w.Header().Set("Content-Type", pacType)
-	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write([]byte(autoConfiguration(proxy))) // the client has gone: nobody to tell
+	h := w.Header()
+	h.Set("Cache-Control", "private, max-age=300")
+	h.Set("ETag", file.ETag)
+	if hasTag(r.Header.Values("If-None-Match"), file.ETag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	size := 0
+	for _, part := range file.Parts {
+		size += len(part)
+	}
+	h.Set("Content-Type", pacType)
+	h.Set("Content-Length", strconv.Itoa(size))
+	for _, part := range file.Parts {
+		_, _ = w.Write(part) // the client has gone: nobody to tell
+	}
 }
 
-// proxyAddress is host:port of the proxy as this client can reach it.
-func (p *portal) proxyAddress(r *http.Request) (string, error) {
-	name, port := p.facts.Proxy()
-	if port == 0 {
-		return "", errNoProxy
+// hasTag reports whether If-None-Match names an entity tag, compared weakly
+// (RFC 9110 §13.1.2). Ours have no comma in them.
+func hasTag(values []string, tag string) bool {
+	for _, value := range values {
+		for one := range strings.SplitSeq(value, ",") {
+			one = strings.TrimSpace(one)
+			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
+				return true
+			}
+		}
 	}
-	if name == "" {
-		name = hostOnly(r.Host)
-	}
-	// The name goes into a script: only what parses as a host may.
-	host, err := policy.ParseHost(name)
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(host.String(), strconv.Itoa(int(port))), nil
-}
-
-// autoConfiguration is the script that sends a browser through the proxy. What
-// is on the organisation's own network goes direct: the proxy would refuse
-// private destinations anyway. No name is looked up, because a browser stops
-// until the look-up returns, and there is no way round the proxy in it: were
-// DIRECT the fallback, a proxy out of service would lift the policy.
-func autoConfiguration(proxy string) string {
-	return `// Written by sallyport. Do not edit: fetch it again.
-function FindProxyForURL(url, host) {
-  host = host.toLowerCase();
-  if (isPlainHostName(host) || host === "localhost" || shExpMatch(host, "*.localhost")) {
-    return "DIRECT";
-  }
-  if (isPrivateAddress(host)) {
-    return "DIRECT";
-  }
-  return "PROXY ` + proxy + `";
-}
-
-function isPrivateAddress(host) {
-  if (/^\[?(::1|fe[89ab][0-9a-f]:.*|f[cd][0-9a-f]{2}:.*)\]?$/.test(host)) {
-    return true;
-  }
-  var p = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(host);
-  if (p === null) {
-    return false;
-  }
-  var a = +p[1], b = +p[2];
-  return a === 10 || a === 127 || (a === 172 && b >= 16 && b <= 31) ||
-    (a === 192 && b === 168) || (a === 169 && b === 254);
-}
-`
+	return false
 }

@@ -5,16 +5,12 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"errors"
 	"html/template"
 	"net/http"
 	"strings"
 
 	"github.com/sallyport/sallyport/policy"
 )
-
-// errNoProxy is why there is no auto-configuration file.
-var errNoProxy = errors.New("this gateway runs no proxy, so there is nothing to configure")
 
 //go:embed pages.html
 var pageSource string

@@ -22,10 +22,10 @@ type PortalFacts struct {
 	// its context.
 	Refusal func(ctx context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool)
 
-	// Proxy is the host and port that the auto-configuration file names. An
-	// empty host stands for the host under which the client reached the
-	// portal; port 0 for no proxy at all.
-	Proxy func() (host string, port uint16)
+	// AutoConfiguration is the proxy auto-configuration file for a client that
+	// reached the portal under a host. An error says why there is none, and is
+	// shown to the client.
+	AutoConfiguration func(client netip.Addr, reached policy.Host) (AutoConfiguration, error)
 
 	// Certificate is that of the authority by which pages are shown over
 	// HTTPS, in DER form. Nil, or nothing: none are.

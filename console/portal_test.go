@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport/sallyport/policy"
 )
 
-func testPortal(config PortalConfig, proxyHost string, proxyPort uint16) http.Handler {
+func testPortal(config PortalConfig) http.Handler {
 	return NewPortal(config, PortalFacts{
 		Organisation: func() policy.Organisation {
 			return policy.Organisation{Name: "Example <Rockets>", Contact: "it@corp.example"}
@@ -22,12 +22,12 @@ func testPortal(config PortalConfig, proxyHost string, proxyPort uint16) http.Ha
 			}
 			return blockpage.Refusal{Rule: "memo", Host: host.Name(), Reason: "because of the memo"}, true
 		},
-		Proxy: func() (string, uint16) { return proxyHost, proxyPort },
+		AutoConfiguration: testScript,
 	})
 }
 
 func TestPortal(t *testing.T) {
-	h := testPortal(PortalConfig{Hosts: []string{"gate.zoom.us"}}, "", 3128)
+	h := testPortal(PortalConfig{Hosts: []string{"gate.zoom.us"}})
 	for _, test := range []struct {
 		name, method, host, target string
 		status                     int
@@ -64,36 +64,9 @@ func TestPortal(t *testing.T) {
 
 // TestPortalJudgesTheClient gives the page only to those who are refused.
 func TestPortalJudgesTheClient(t *testing.T) {
-	h := testPortal(PortalConfig{}, "", 3128)
+	h := testPortal(PortalConfig{})
 	w := ask(h, "GET", "/", func(r *http.Request) { r.Host, r.RemoteAddr = "zoom.us", "192.0.2.2:1" })
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "zoom.us</strong> is not refused") {
 		t.Errorf("got %d %q", w.Code, w.Body)
-	}
-}
-
-func TestAutoConfiguration(t *testing.T) {
-	for _, test := range []struct {
-		name, proxyHost string
-		port            uint16
-		host, want      string
-		status          int
-	}{
-		{"as the portal was reached", "", 3128, "gateway.corp.example:8080", `"PROXY gateway.corp.example:3128"`, 200},
-		{"by address", "", 3128, "192.0.2.9:8080", `"PROXY 192.0.2.9:3128"`, 200},
-		{"by IPv6 address", "", 3128, "[2001:db8::1]:8080", `"PROXY [2001:db8::1]:3128"`, 200},
-		{"as configured", "proxy.corp.example", 8888, "192.0.2.9", `"PROXY proxy.corp.example:8888"`, 200},
-		{"no proxy", "", 0, "192.0.2.9", "no proxy", 404},
-		{"script in the host", "", 3128, `x";alert(1);"`, "", 400},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			h := testPortal(PortalConfig{}, test.proxyHost, test.port)
-			w := ask(h, "GET", "/proxy.pac", func(r *http.Request) { r.Host = test.host })
-			if w.Code != test.status || !strings.Contains(w.Body.String(), test.want) {
-				t.Fatalf("got %d %s, want %d with %s", w.Code, w.Body, test.status, test.want)
-			}
-			if w.Code == 200 && w.Header().Get("Content-Type") != "application/x-ns-proxy-autoconfig" {
-				t.Errorf("its type is %q", w.Header().Get("Content-Type"))
-			}
-		})
 	}
 }

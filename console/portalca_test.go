@@ -20,8 +20,8 @@ func TestAuthorityCertificate(t *testing.T) {
 		Refusal: func(_ context.Context, _ netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
 			return blockpage.Refusal{Host: host.Name(), Reason: "because of the memo"}, host.Name() == "zoom.us"
 		},
-		Proxy:       func() (string, uint16) { return "", 0 },
-		Certificate: func() []byte { return der },
+		AutoConfiguration: testScript,
+		Certificate:       func() []byte { return der },
 	})
 	for _, host := range []string{"gate.corp.example:8080", "192.0.2.9", "localhost"} {
 		for method, want := range map[string]string{"GET": string(der), "HEAD": ""} {

@@ -66,6 +66,7 @@ type PortalConfig struct {
 	Listen    string       // host:port; empty: off
 	Hosts     []string     // its own names
 	Addresses []netip.Addr // what `answer: page` gives; empty: where it listens
+	PAC       PACConfig
 }
 
 // AuditConfig is the decision log's part.
@@ -115,7 +116,7 @@ func DefaultConfig() *Config {
 			Interception: InterceptionConfig{Clients: "browsers"},
 		},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9180"},
-		Portal: PortalConfig{Listen: "127.0.0.1:8080"},
+		Portal: PortalConfig{Listen: "127.0.0.1:8080", PAC: defaultPAC()},
 		Audit:  AuditConfig{Allows: "none", Refusals: "all"},
 		Log:    LogConfig{Level: "info", Format: "console"},
 		Reload: ReloadConfig{Poll: 10 * time.Second},

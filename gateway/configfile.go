@@ -169,6 +169,7 @@ func (f *configFile) portal(v strictyaml.Value) {
 		"listen":    f.named("portal.listen", optionalListen(&p.Listen)),
 		"hosts":     names(&p.Hosts),
 		"addresses": addresses(&p.Addresses),
+		"pac":       f.pac,
 	})(v)
 }
 

@@ -52,7 +52,7 @@ var forbidden = []arrow{
 	},
 	{
 		from:    []string{"dnsfilter/...", "proxy"},
-		of:      ours("accesslog", "audit", "coaching", "cmd/...", "configs", "console", "gateway", "identity", "internal/..."),
+		of:      ours("accesslog", "audit", "coaching", "cmd/...", "configs", "console", "gateway", "identity", "internal/...", "pac"),
 		because: "a door asks, then obeys: identity, decisions, metrics and logs reach it as fields, so that it can be tested and replaced alone",
 	},
 	{
@@ -111,6 +111,11 @@ var forbidden = []arrow{
 		because: "accesslog knows formats: the gateway tells it what the proxy has seen",
 	},
 	{
+		from:    []string{"pac"},
+		of:      ours("accesslog", "audit", "authority", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gate", "gateway", "identity", "internal/...", "linelog", "proxy/...", "strictyaml"),
+		because: "pac leans on policy alone: it is told who asks and where the proxies are",
+	},
+	{
 		from:    []string{"identity", "audit"},
 		of:      ours("audit", "blockpage", "coaching", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "proxy"),
 		because: "identity and audit lean on policy alone",
@@ -122,7 +127,7 @@ var forbidden = []arrow{
 	},
 	{
 		from:    []string{"console"},
-		of:      ours("coaching", "cmd/...", "configs", "dnsfilter/...", "gateway", "identity", "internal/...", "proxy"),
+		of:      ours("coaching", "cmd/...", "configs", "dnsfilter/...", "gateway", "identity", "internal/...", "pac", "proxy"),
 		because: "every fact reaches the console as a func field; its one sideways arrow leads to audit",
 	},
 	{

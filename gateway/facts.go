@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -34,9 +33,9 @@ func (g *Gateway) newConsole() {
 	g.portal = newWebServer(portalName, g.config.Portal.Listen, console.NewPortal(
 		console.PortalConfig{Hosts: g.config.Portal.Hosts},
 		console.PortalFacts{
-			Organisation: func() policy.Organisation { return g.engine.Program().Organisation() },
-			Refusal:      g.refusal,
-			Proxy:        g.advertisedProxy,
+			Organisation:      func() policy.Organisation { return g.engine.Program().Organisation() },
+			Refusal:           g.refusal,
+			AutoConfiguration: g.newAutoConfiguration().file,
 		}), log)
 }
 
@@ -186,31 +185,4 @@ func (g *Gateway) leadsTo(ctx context.Context, host policy.Host) []policy.Host {
 		g.deps.Log.Debug("look a name up for the portal", zap.String("host", host.Name()), zap.Error(err))
 	}
 	return found.Facts
-}
-
-// advertisedProxy is the proxy that the auto-configuration file names: the one
-// configured, or where the proxy listens. A proxy on every address is reached
-// under the name by which the portal was.
-func (g *Gateway) advertisedProxy() (host string, port uint16) {
-	address := g.config.Proxy.Advertise
-	if address == "" {
-		for _, a := range g.Addrs() {
-			if a.Name == "proxy http" {
-				address = a.Addr
-				break
-			}
-		}
-	}
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return "", 0
-	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
-		host = ""
-	}
-	return host, uint16(n)
 }

@@ -114,7 +114,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	source.warnings = config.pageWarnings
+	source.warnings = config.policyWarnings
 	g := &Gateway{
 		config:   config,
 		deps:     deps,

@@ -123,7 +123,7 @@ func (c *Config) LoadPolicy(now time.Time) *Loaded {
 	if err != nil {
 		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
 	}
-	source.warnings = c.pageWarnings
+	source.warnings = c.policyWarnings
 	source.lists.absence = policy.SeverityWarning
 	return source.load(now)
 }
@@ -134,7 +134,7 @@ type policySource struct {
 	path      string
 	catalogue []policy.App
 	lists     *listCache
-	warnings  func(*policy.Document) policy.Problems // further ones; nil: none
+	warnings  func(*policy.Program) policy.Problems // further ones; nil: none
 }
 
 // newPolicySource makes a source that finds copies of lists by URL in a state
@@ -199,7 +199,7 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	loaded.Program = program
 	loaded.Problems = append(loaded.Problems, policy.Lint(doc, s.catalogue, now)...)
 	if s.warnings != nil {
-		loaded.Problems = append(loaded.Problems, s.warnings(doc)...)
+		loaded.Problems = append(loaded.Problems, s.warnings(program)...)
 	}
 	loaded.Failures = program.RunTests(now)
 }

@@ -27,8 +27,8 @@ const (
 	// MaxDirect bounds Settings.Direct and Settings.DirectNetworks, each: the
 	// script is useless without them, so that they must always fit.
 	MaxDirect = 1000
-	// mostNames is more names than fit into MaxScript.
-	mostNames = 64 << 10
+	// MaxNames is how many names are looked at: more than fit into MaxScript.
+	MaxNames = 64 << 10
 )
 
 // Settings are what an administrator decides. The zero value sends everything
@@ -80,7 +80,7 @@ func NewPlan(s *Settings, scope policy.Scope) *Plan {
 		d := data{settings: s, present: scope.Named(0)} // for addresses, and no list
 		return d.plan()
 	}
-	d := data{settings: s, judged: true, present: scope.Named(mostNames), later: scope.NamedLater(mostNames)}
+	d := data{settings: s, judged: true, present: scope.Named(MaxNames), later: scope.NamedLater(MaxNames)}
 	for _, n := range []*policy.Named{&d.present, &d.later} {
 		if n.Whole != policy.WholeNot {
 			d.judged = false

@@ -68,7 +68,7 @@ func TestJudgedGoesToTheProxy(t *testing.T) {
 			plan := planFor(program, &Settings{Judged: true}, addr)
 			b := newBrowser(t, plan.Script(testProxy(t), hostOf(t, "portal.corp.example")))
 			subject := subjectAt(program, addr)
-			hidden := checksumsOf(program.Scope(&subject, policy.DoorProxy, true).NamedLater(mostNames).Names)
+			hidden := checksumsOf(program.Scope(&subject, policy.DoorProxy, true).NamedLater(MaxNames).Names)
 			for _, name := range propertyHosts {
 				host := hostOf(t, name)
 				now := acts(alone, policy.Identity{Addr: netip.MustParseAddr(addr)}, host)

@@ -79,47 +79,84 @@ func (sc Scope) Named(most int) Named {
 // user is known, and do not yet.
 func (sc Scope) NamedLater(most int) Named { return sc.program.namedBy(sc.later, most) }
 
+// Unlisted is a rule that Named cannot list the destinations of.
+type Unlisted struct {
+	Rule *Rule
+	Why  Whole
+}
+
+// Unlisted are those rules of the scope that Named cannot list, most names or
+// fewer each. Together they may still name too many.
+func (sc Scope) Unlisted(most int) []Unlisted {
+	var all []Unlisted
+	for i := range sc.program.rules {
+		why := WholeNot
+		if sc.present.has(i) || sc.later.has(i) {
+			why = sc.program.whyUnlisted(i, most)
+		}
+		if why != WholeNot {
+			all = append(all, Unlisted{&sc.program.rules[i], why})
+		}
+	}
+	return all
+}
+
+// whyUnlisted is why the rule i alone cannot be listed.
+func (p *Program) whyUnlisted(i, most int) Whole {
+	what := &p.rules[i].What
+	if !what.selectsDestinations() {
+		if len(what.Ports) > 0 {
+			return WholeNot
+		}
+		return WholeRule
+	}
+	for r := range p.regexps {
+		if p.regexps[r].pos.has(i) {
+			return WholeRegexp
+		}
+	}
+	for l := range p.lists {
+		if p.lists[l].pos.has(i) && p.lists[l].list.names.count > most {
+			return WholeTooMany
+		}
+	}
+	return WholeNot
+}
+
 func (p *Program) namedBy(rules ruleBits, most int) Named {
 	var n Named
 	r := &namedReader{program: p, rules: slices.Clone(rules)}
 	for i := range p.rules {
-		what := &p.rules[i].What
-		if !rules.has(i) || what.selectsDestinations() {
+		if !rules.has(i) {
 			continue
 		}
-		r.rules[i>>6] &^= 1 << (i & 63)
-		if len(what.Ports) == 0 {
-			n.because(WholeRule, &p.rules[i])
+		if why := p.whyUnlisted(i, most); why != WholeNot && n.Whole == WholeNot {
+			n.Whole, n.Cause = why, &p.rules[i]
 		}
-		n.Ports = append(n.Ports, what.Ports...)
-	}
-	for i := range p.regexps {
-		n.because(WholeRegexp, p.firstOf(r.rules, p.regexps[i].pos))
+		if what := &p.rules[i].What; !what.selectsDestinations() {
+			r.rules[i>>6] &^= 1 << (i & 63)
+			n.Ports = append(n.Ports, what.Ports...)
+		}
 	}
 	for i := range p.lists {
 		l := &p.lists[i]
-		names := l.list.names.count
-		named, excepts := p.firstOf(r.rules, l.pos), p.firstOf(r.rules, l.neg) != nil
-		if names > most {
-			// What such a list excepts is left in, which is on the safe side.
-			n.because(WholeTooMany, named)
+		rule := p.firstOf(r.rules, l.pos)
+		if rule == nil && p.firstOf(r.rules, l.neg) == nil {
 			continue
 		}
-		if named != nil || excepts {
-			r.lists = append(r.lists, l)
-			most -= names
+		if l.list.names.count > most {
+			// What such a list excepts is left in, which is on the safe side.
+			if rule != nil && n.Whole == WholeNot {
+				n.Whole, n.Cause = WholeTooMany, rule
+			}
+			continue
 		}
+		r.lists = append(r.lists, l)
+		most -= l.list.names.count
 	}
 	n.Names = r.names()
 	n.Addrs = p.addrs.ranges(func(class uint32) bool { return r.namesAny(p.addrDest[class].pos, p.addrDest[class].neg) })
 	return n
-}
-
-// because notes the first reason; nil is no rule, and no reason.
-func (n *Named) because(why Whole, rule *Rule) {
-	if n.Whole == WholeNot && rule != nil {
-		n.Whole, n.Cause = why, rule
-	}
 }
 
 // firstOf is the first of the rules that is in a set, too; nil where none is.

@@ -148,13 +148,19 @@ func TestNamedWhole(t *testing.T) {
 		p := compileFiles(t, []policy.File{{Name: "policy.yaml", Data: []byte(text)}},
 			map[string][]byte{"big": []byte(big.String()), "half": []byte(half.String())})
 		subject := p.Subject(policy.Identity{Addr: netip.MustParseAddr("10.1.1.1")})
-		n := p.Scope(&subject, policy.DoorProxy, false).Named(20)
+		scope := p.Scope(&subject, policy.DoorProxy, false)
+		n := scope.Named(20)
 		cause := ""
 		if n.Cause != nil {
 			cause = n.Cause.Name
 		}
 		if n.Whole != c.whole || cause != c.cause {
 			t.Errorf("%s: whole %d because of %q, want %d, %q", c.name, n.Whole, cause, c.whole, c.cause)
+		}
+		unlisted := scope.Unlisted(20)
+		if alone := c.whole != policy.WholeNot && c.whole != policy.WholeDefault && c.cause != "b"; alone != (len(unlisted) == 1) ||
+			alone && (unlisted[0].Rule != n.Cause || unlisted[0].Why != c.whole) {
+			t.Errorf("%s: unlisted %+v", c.name, unlisted)
 		}
 		if (n.Whole == policy.WholeNot) != (n.Whole.String() == "") {
 			t.Errorf("%s: the reason is %q", c.name, n.Whole)

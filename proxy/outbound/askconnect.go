@@ -16,7 +16,7 @@ func (p *parent) askConnect(conn net.Conn, authority, via string) error {
 		request += "Via: " + via + "\r\n"
 	}
 	if _, err := conn.Write([]byte(request + "\r\n")); err != nil {
-		return &fault{fmt.Errorf("ask for a tunnel: %w", err)}
+		return p.broken(fmt.Errorf("ask for a tunnel: %w", err))
 	}
 	for range maxInterim {
 		answer, err := p.answer(conn)
@@ -32,7 +32,7 @@ func (p *parent) askConnect(conn net.Conn, authority, via string) error {
 			return &ParentError{Parent: p.name, Answer: answer.String(), kind: answer.kind()}
 		}
 	}
-	return &fault{errors.New("the parent goes on without coming to an answer")}
+	return p.broken(errors.New("it goes on without coming to an answer"))
 }
 
 // answer reads one answer. That none comes in time is no fault: the parent may
@@ -43,11 +43,11 @@ func (p *parent) answer(conn net.Conn) (answerHead, error) {
 		return answerHead{}, err
 	}
 	if err != nil {
-		return answerHead{}, &fault{err}
+		return answerHead{}, p.broken(err)
 	}
 	answer, err := parseAnswerHead(head)
 	if err != nil {
-		return answerHead{}, &fault{err}
+		return answerHead{}, p.broken(err)
 	}
 	return answer, nil
 }

@@ -31,21 +31,21 @@ func (p *parent) askSOCKS(conn net.Conn, host string, port uint16) error {
 	case errors.As(err, &said):
 		return said
 	case err != nil:
-		return &fault{fmt.Errorf("SOCKS: %w", err)}
+		return p.broken(fmt.Errorf("SOCKS: %w", err))
 	}
 	request, err := socksRequest(host, port)
 	if err != nil {
 		return err
 	}
 	if _, err := conn.Write(request); err != nil {
-		return &fault{fmt.Errorf("ask for a connection: %w", err)}
+		return p.broken(fmt.Errorf("ask for a connection: %w", err))
 	}
 	reply, err := readSOCKSReply(conn)
 	if isTimeout(err) {
 		return err
 	}
 	if err != nil {
-		return &fault{fmt.Errorf("SOCKS: %w", err)}
+		return p.broken(fmt.Errorf("SOCKS: %w", err))
 	}
 	if reply != 0 {
 		answer, kind := socksReply(reply)

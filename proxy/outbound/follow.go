@@ -64,7 +64,7 @@ func (j *journey) next() (leg, bool) {
 // pass notes why a parent was passed over.
 func (j *journey) pass(p *parent) {
 	if j.passed == nil {
-		j.passed = fmt.Errorf("parent proxy %q did not work, and is left alone for a while: %w", p.name, p.health.lastError())
+		j.passed = fmt.Errorf("left alone for a while: %w", p.health.lastError())
 	}
 }
 
@@ -106,7 +106,7 @@ func (d *Dialer) take(ctx context.Context, l leg, t Target, deadline time.Time, 
 	} else {
 		conn, remote, err = p.tunnel(ctx, t, deadline)
 	}
-	l.settle(outcomeOf(ctx, err), err)
+	l.settle(outcomeOf(ctx, err, reach), err)
 	d.metrics.dialled(p.name, Result(err))
 	if err != nil {
 		return Conn{}, err
@@ -120,16 +120,20 @@ func mayGoOn(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !(errors.As(err, &said) && said.final())
 }
 
-// outcomeOf is what an attempt says about the parent.
-func outcomeOf(ctx context.Context, err error) outcome {
+// outcomeOf is what an attempt says about the parent. Reach is set where nothing
+// was asked of it.
+func outcomeOf(ctx context.Context, err error, reach bool) outcome {
 	var said *ParentError
-	var failed *fault
 	switch {
-	case err == nil || errors.As(err, &said):
+	case err == nil && reach:
+		return outcomeReached
+	case err == nil:
+		return outcomeAnswered
+	case errors.As(err, &said) && said.kind != kindBroken:
 		return outcomeAnswered
 	case ctx.Err() != nil:
 		return outcomeUnknown
-	case errors.As(err, &failed):
+	case said != nil:
 		return outcomeFailed
 	case isTimeout(err):
 		return outcomeSilent

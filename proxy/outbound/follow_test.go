@@ -43,6 +43,10 @@ func TestFollowGoesOn(t *testing.T) {
 				if !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `"dead"`) {
 					t.Errorf("%v: got %v, want why the parent does not work", c.via, err)
 				}
+				var why *ParentError
+				if !errors.As(err, &why) || why.Status() != 502 || why.ProxyStatus() != "connection_refused" || strings.Contains(why.Sentence(), "server") {
+					t.Errorf("%v: the client is told %v", c.via, why)
+				}
 				continue
 			}
 			if err != nil {

@@ -21,6 +21,7 @@ type outcome uint8
 const (
 	outcomeUnknown  outcome = iota // nothing: nobody waited for the end
 	outcomeAnswered                // it works: it has connected, or said why not
+	outcomeReached                 // it can be reached, whatever it does then
 	outcomeSilent                  // it has taken a request and said nothing in time
 	outcomeFailed                  // it could not be reached, or does not speak its protocol
 )
@@ -79,12 +80,14 @@ func (h *health) settle(probe bool, o outcome, why error) {
 	switch o {
 	case outcomeUnknown:
 		return
-	case outcomeAnswered:
-		wasDown := h.failures > 0
-		h.failures, h.silent, h.why = 0, 0, nil
-		if wasDown {
-			h.changed(true, 0, nil)
+	case outcomeReached:
+		if h.silent < manySilent { // else it is not to be reached that was wrong
+			h.works()
 		}
+		return
+	case outcomeAnswered:
+		h.silent = 0
+		h.works()
 		return
 	case outcomeSilent:
 		if h.silent++; h.silent < manySilent {
@@ -99,6 +102,15 @@ func (h *health) settle(probe bool, o outcome, why error) {
 	now := time.Now()
 	h.until, h.tried, h.why = now.Add(rest), now, why
 	h.changed(false, rest, why)
+}
+
+// works ends a rest. h.mu is held.
+func (h *health) works() {
+	if h.failures == 0 {
+		return
+	}
+	h.failures, h.why = 0, nil
+	h.changed(true, 0, nil)
 }
 
 // lastError is why the parent is left alone.

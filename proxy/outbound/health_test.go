@@ -130,3 +130,23 @@ func TestHealthAlone(t *testing.T) {
 		}
 	})
 }
+
+// A parent that can be reached, and then says nothing, does not work.
+func TestHealthOfTheSilent(t *testing.T) {
+	h, turns := newHealth()
+	settle := func(o outcome) {
+		h.settle(false, o, errBroken) // begun while it was thought to work
+	}
+	for _, step := range []struct {
+		outcome outcome
+		turns   int
+	}{
+		{outcomeSilent, 0}, {outcomeSilent, 0}, {outcomeReached, 0}, {outcomeSilent, 1}, // three in a row, since it answered none
+		{outcomeReached, 1}, {outcomeUnknown, 1}, {outcomeAnswered, 2}, {outcomeSilent, 2},
+		{outcomeFailed, 3}, {outcomeReached, 4},
+	} {
+		if settle(step.outcome); len(*turns) != step.turns {
+			t.Fatalf("after %d: turned %d times, want %d", step.outcome, len(*turns), step.turns)
+		}
+	}
+}

@@ -135,7 +135,7 @@ func (p *parent) tunnel(ctx context.Context, t Target, deadline time.Time) (net.
 	for i, host := range hosts {
 		conn, remote, err := p.tunnelTo(ctx, host, t, share(deadline, len(hosts)-i))
 		var said *ParentError
-		if err == nil || !errors.As(err, &said) || said.final() {
+		if err == nil || !errors.As(err, &said) || said.final() || said.kind == kindBroken {
 			return conn, remote, err
 		}
 		failed = append(failed, err) // another address may do
@@ -158,7 +158,10 @@ func (p *parent) tunnelTo(ctx context.Context, host string, t Target, deadline t
 	if err != nil {
 		_ = conn.Close()
 		p.complainOf(err)
-		return nil, remote, fmt.Errorf("through parent proxy %q: %w", p.name, err)
+		if said := (*ParentError)(nil); !errors.As(err, &said) {
+			err = fmt.Errorf("parent proxy %q: %w", p.name, err)
+		}
+		return nil, remote, err
 	}
 	return conn, remote, nil
 }
@@ -182,9 +185,9 @@ func (p *parent) reach(ctx context.Context, deadline time.Time) (net.Conn, netip
 		err = explainTLS(err)
 	}
 	if ctx.Err() != nil {
-		return nil, remote, fmt.Errorf("reach parent proxy %q: %w", p.name, ctx.Err())
+		return nil, remote, fmt.Errorf("parent proxy %q: reach it: %w", p.name, ctx.Err())
 	}
-	return nil, remote, &fault{fmt.Errorf("reach parent proxy %q at %s: %w", p.name, p.endpoint, err)}
+	return nil, remote, p.broken(fmt.Errorf("reach it at %s: %w", p.endpoint, err))
 }
 
 // connect connects to one of the parent's addresses.
@@ -292,10 +295,7 @@ func within(ctx context.Context, conn net.Conn, deadline time.Time, talk func() 
 	if err != nil {
 		return err
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return &fault{err}
-	}
-	return nil
+	return conn.SetDeadline(time.Time{})
 }
 
 // share is when the first of n attempts has to be done, so that all have the

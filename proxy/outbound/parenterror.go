@@ -5,12 +5,14 @@ import (
 	"net/http"
 )
 
-// ParentError is what a parent proxy said in place of connecting. What a client
+// ParentError is why a destination was not reached through a parent proxy: what
+// the parent said in place of connecting, or why it did not work. What a client
 // may be told of it is in Status, ProxyStatus and Sentence; its text is for
 // admins.
 type ParentError struct {
 	Parent string // its name in the configuration
-	Answer string // what it said, such as "HTTP 403 Forbidden"; printable ASCII
+	Answer string // what it said, such as "HTTP 403 Forbidden"; printable ASCII. Empty: it does not work
+	Err    error  // why it does not work; nil where it has answered
 	kind   answerKind
 }
 
@@ -23,17 +25,24 @@ const (
 	kindUnreachable                   // it could not
 	kindRefused                       // it could not, because the destination refused
 	kindTimeout                       // it could not in time
+	kindBroken                        // it could not be reached, or does not speak its protocol
 )
 
-// Error names the parent and what it said.
+// Error names the parent, and what it said or what is wrong with it.
 func (e *ParentError) Error() string {
+	if e.kind == kindBroken {
+		return fmt.Sprintf("parent proxy %q: %v", e.Parent, e.Err)
+	}
 	return fmt.Sprintf("parent proxy %q answered %s", e.Parent, e.Answer)
 }
+
+// Unwrap is why the parent does not work; nil where it has answered.
+func (e *ParentError) Unwrap() error { return e.Err }
 
 // Status is the HTTP status for the client: never the parent's own, which says
 // something about us and not about the client.
 func (e *ParentError) Status() int {
-	if e.kind == kindTimeout {
+	if e.result() == resultTimeout {
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway
@@ -41,17 +50,17 @@ func (e *ParentError) Status() int {
 
 // ProxyStatus is the error type of RFC 9209 §2.3.
 func (e *ParentError) ProxyStatus() string {
-	switch e.kind {
-	case kindCredentials:
+	switch e.result() {
+	case resultCredentials:
 		return "proxy_configuration_error"
-	case kindUnreachable:
-		return "destination_unavailable"
-	case kindRefused:
+	case resultRefused:
 		return "connection_refused"
-	case kindTimeout:
+	case resultTimeout:
 		return "connection_timeout"
-	default:
+	case resultDenied:
 		return "http_request_denied"
+	default:
+		return "destination_unavailable"
 	}
 }
 
@@ -66,6 +75,8 @@ func (e *ParentError) Sentence() string {
 		return "the server refused the connection"
 	case kindTimeout:
 		return "the server did not answer in time"
+	case kindBroken:
+		return "the next proxy cannot be used at the moment"
 	default:
 		return "the next proxy refused the connection"
 	}
@@ -86,17 +97,14 @@ func (e *ParentError) result() string {
 		return resultRefused
 	case kindTimeout:
 		return resultTimeout
+	case kindBroken:
+		return Result(e.Err)
 	default:
 		return resultDenied
 	}
 }
 
-// fault is an error that says that a parent does not work, whatever the
-// destination.
-type fault struct{ err error }
-
-// Error is the error's.
-func (f *fault) Error() string { return f.err.Error() }
-
-// Unwrap is the error.
-func (f *fault) Unwrap() error { return f.err }
+// broken is an error that is the parent's own fault, whatever the destination.
+func (p *parent) broken(err error) *ParentError {
+	return &ParentError{Parent: p.name, Err: err, kind: kindBroken}
+}

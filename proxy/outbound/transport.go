@@ -133,7 +133,10 @@ func (a *ride) request(r *http.Request, body *heldBody) *http.Request {
 // arrived looks at an answer: what a parent wants to know of us is no business
 // of the client's.
 func (a *ride) arrived(response *http.Response) (*http.Response, error) {
-	a.leg.settle(outcomeAnswered, nil)
+	a.leg.settle(outcomeUnknown, nil) // unless that was done
+	if a.proxy != nil {
+		a.leg.parent.health.settle(false, outcomeAnswered, nil)
+	}
 	if a.proxy == nil || response.StatusCode != http.StatusProxyAuthRequired {
 		return response, nil
 	}

@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 	"testing"
+
+	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
 // documentedMetric is one row of docs/metrics.md.
@@ -72,6 +74,7 @@ rules:
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) {
 		c.DNS.TLS = files.endpoint("")
 		c.Proxy.AccessLogs = []AccessLogConfig{{File: filepath.Join(dir, "access.log")}}
+		c.Proxy.Parents = []outbound.Parent{{Name: "site", Endpoint: outbound.Endpoint{Scheme: outbound.SchemeHTTP, Host: "192.0.2.1", Port: 3128}}}
 	})
 	for _, name := range []string{"zoom.us", "watched.example", "plain.example"} {
 		if _, _, err := queryA(g.addr("dns udp"), name); err != nil {

@@ -32,6 +32,8 @@ type Config struct {
 	Log    LogConfig
 	Users  UsersConfig
 	Reload ReloadConfig
+
+	Upgrade UpgradeConfig
 }
 
 // ProxyConfig is the proxy door's part.
@@ -94,6 +96,11 @@ type ReloadConfig struct {
 	Poll time.Duration // how often files are looked at where no notification comes
 }
 
+// UpgradeConfig is how a new process takes over.
+type UpgradeConfig struct {
+	Ready time.Duration // how long it may take until it serves
+}
+
 // DefaultConfig is what an empty sallyport.yaml means: both doors on loopback
 // and unprivileged ports, for clients on loopback and private networks, with
 // the policy in policy.yaml.
@@ -120,6 +127,8 @@ func DefaultConfig() *Config {
 		Audit:  AuditConfig{Allows: "none", Refusals: "all"},
 		Log:    LogConfig{Level: "info", Format: "console"},
 		Reload: ReloadConfig{Poll: 10 * time.Second},
+
+		Upgrade: UpgradeConfig{Ready: time.Minute},
 	}
 }
 

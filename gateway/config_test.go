@@ -92,6 +92,7 @@ identity: {remember: 15m}
 audit: {file: /var/log/decisions.jsonl, allows: sampled}
 log: {level: debug, format: json}
 reload: {poll: 1m}
+upgrade: {ready: 5s}
 `))
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -122,6 +123,7 @@ reload: {poll: 1m}
 		{"audit", c.Audit.File == "/var/log/decisions.jsonl" && c.Audit.Allows == "sampled"},
 		{"log", c.Log.Level == "debug" && c.Log.Format == "json"},
 		{"reload", c.Reload.Poll == time.Minute},
+		{"upgrade", c.Upgrade.Ready == 5*time.Second},
 	}
 	for _, check := range checks {
 		if !check.ok {
@@ -170,6 +172,7 @@ func TestBadConfigurations(t *testing.T) {
 		{"level", "log: {level: loud}", `use debug, info, warn or error`},
 		{"format", "log: {format: xml}", `use console or json`},
 		{"poll", "reload: {poll: 1ms}", `must be from 1s`},
+		{"upgrade", "upgrade: {ready: 1ms}", `must be from 1s`},
 		{"half a file", "dns:\n  listen: [127.0.0.1:53", `f.yaml:`},
 		{"empty key", "policy:", `"policy" has no value`},
 	} {

@@ -126,6 +126,7 @@ func (f *configFile) read(root strictyaml.Value) {
 		"log":      section("log", fields{"level": oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": oneOf(&c.Log.Format, "console", "json")}),
 		"identity": section("identity", fields{"remember": duration(&c.Users.Remember, 0, 24*time.Hour)}),
 		"reload":   section("reload", fields{"poll": duration(&c.Reload.Poll, time.Second, time.Hour)}),
+		"upgrade":  section("upgrade", fields{"ready": duration(&c.Upgrade.Ready, time.Second, time.Hour)}),
 	}, Hints: map[string]string{
 		"rules":  "rules belong in the policy file",
 		"groups": "groups belong in the policy file",

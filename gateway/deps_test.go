@@ -111,6 +111,16 @@ var forbidden = []arrow{
 		because: "accesslog knows formats: the gateway tells it what the proxy has seen",
 	},
 	{
+		from:    []string{"handover"},
+		of:      ours("..."),
+		because: "handover is a leaf: it passes sockets, whoever listens on them",
+	},
+	{
+		from:    []string{"dnsfilter/...", "proxy/..."},
+		of:      ours("handover"),
+		because: "the doors get their sockets through func fields, so that they can be tested and replaced alone",
+	},
+	{
 		from:    []string{"pac"},
 		of:      ours("accesslog", "audit", "authority", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gate", "gateway", "identity", "internal/...", "linelog", "proxy/...", "strictyaml"),
 		because: "pac leans on policy alone: it is told who asks and where the proxies are",

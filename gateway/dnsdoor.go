@@ -21,11 +21,16 @@ func (g *Gateway) newDNSDoor() (*dnsfilter.Server, error) {
 		return nil, err
 	}
 	return dnsfilter.New(settings, dnsfilter.Dependencies{
-		Decider:    g.engine,
-		Prepare:    g.engine.Prepare,
-		Identify:   g.identifyPeer,
-		Device:     device,
-		Record:     g.audit.Record,
+		Decider:  g.engine,
+		Prepare:  g.engine.Prepare,
+		Identify: g.identifyPeer,
+		Device:   device,
+		Record:   g.audit.Record,
+		Sockets: dnsfilter.Sockets{
+			TCP:  g.deps.Sockets.Listen,
+			UDP:  g.deps.Sockets.ListenPackets,
+			QUIC: g.deps.Sockets.ListenAlone,
+		},
 		Registerer: g.registry,
 		Log:        g.deps.Log.Named("dns"),
 		Now:        g.deps.Now,

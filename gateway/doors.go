@@ -130,6 +130,9 @@ func firstOfEachFamily(all []net.Addr, only4 bool) []netip.Addr {
 
 // listen binds everything, or nothing.
 func (g *Gateway) listen(ctx context.Context) error {
+	if err := g.reserve(ctx); err != nil {
+		return err
+	}
 	if err := g.dns.Listen(ctx); err != nil {
 		return g.dnsListenError(err)
 	}
@@ -141,6 +144,9 @@ func (g *Gateway) listen(ctx context.Context) error {
 	}
 	if err := g.portal.listen(ctx); err != nil {
 		return g.listenError("portal.listen", err)
+	}
+	if err := g.settleSockets(); err != nil {
+		return err
 	}
 	var bound []Address
 	for _, a := range g.dns.Addrs() {

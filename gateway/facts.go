@@ -20,7 +20,8 @@ import (
 // the moment of asking, from what decides.
 func (g *Gateway) newConsole() {
 	log := g.deps.Log.Named("console")
-	g.admin = newWebServer("admin http", g.config.Admin.Listen, console.NewAdmin(
+	listen := g.deps.Sockets.Listen
+	g.admin = newWebServer("admin http", g.config.Admin.Listen, listen, console.NewAdmin(
 		console.AdminConfig{Loopback: isLoopback(g.config.Admin.Listen), Hosts: g.config.Admin.Hosts},
 		console.AdminFacts{
 			Metrics: g.metricsHandler(),
@@ -30,7 +31,7 @@ func (g *Gateway) newConsole() {
 			Explain: g.explain,
 			Policy:  g.policyReport,
 		}), log)
-	g.portal = newWebServer(portalName, g.config.Portal.Listen, console.NewPortal(
+	g.portal = newWebServer(portalName, g.config.Portal.Listen, listen, console.NewPortal(
 		console.PortalConfig{Hosts: g.config.Portal.Hosts},
 		console.PortalFacts{
 			Organisation:      func() policy.Organisation { return g.engine.Program().Organisation() },

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/dnsfilter"
+	"github.com/sallyport/sallyport/handover"
 	"github.com/sallyport/sallyport/identity"
 	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/proxy"
@@ -38,6 +39,14 @@ type Dependencies struct {
 	Hangup <-chan os.Signal // SIGHUP: reload, and open the logs' files again; nil: none
 	Now    func() time.Time // what decisions take for the time; nil: time.Now
 	Build  Build
+
+	// Sockets is where listeners get their sockets from, and whom they are
+	// handed on by; nil: every socket is opened anew.
+	Sockets *handover.Sockets
+
+	// Reloading is called when SIGHUP is about to be dealt with, and again when
+	// it has been. nil: nobody is told.
+	Reloading func(begun bool)
 
 	// Interrupt ends, when it is closed, what New waits for: lists by URL that
 	// are fetched for the first time. nil: New waits for as long as that may take.
@@ -123,6 +132,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 		lookups:  make(chan struct{}, refusalLookups),
 	}
 	g.metrics = newMetrics(g.registry, deps.Build)
+	registerUpgrades(g.registry, deps.Sockets)
 	g.newLists(source)
 	loaded, err := g.firstPolicy(source)
 	if err != nil {
@@ -172,6 +182,9 @@ func (d Dependencies) withDefaults() Dependencies {
 	}
 	if d.Settle == nil {
 		d.Settle = func() {}
+	}
+	if d.Reloading == nil {
+		d.Reloading = func(bool) {}
 	}
 	if d.Build.Go == "" {
 		d.Build.Go = runtime.Version()
@@ -240,6 +253,7 @@ func (g *Gateway) reloadDeps(source *policySource) reloadDeps {
 		lists:   g.lists,
 		users:   g.users,
 		reopen:  g.reopenLogs,
+		hungup:  g.deps.Reloading,
 		config:  g.watched,
 		hangup:  g.deps.Hangup,
 		metrics: g.metrics,
@@ -300,9 +314,9 @@ func (g *Gateway) announce() error {
 // Addrs lists what is bound: the doors, then the console. Empty before Start.
 func (g *Gateway) Addrs() []Address { return *g.bound.Load() }
 
-// Shutdown stops the gateway: listeners close first, then tunnels may finish
-// for as long as proxy.drain allows, or until ctx ends, whichever is first.
-// Tunnels cut short are logged, and are no error. While tunnels drain, edits
+// Shutdown stops the gateway: listeners close first, then tunnels in which
+// something moves may finish for as long as proxy.drain allows, or until ctx
+// ends, whichever is first. Tunnels cut short are logged, and are no error. While tunnels drain, edits
 // and schedules still hold for them, metrics can still be read, and /readyz
 // answers 503.
 func (g *Gateway) Shutdown(ctx context.Context) error {
@@ -312,9 +326,14 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	var doors sync.WaitGroup
 	var errDNS, errProxy error
 	doors.Go(func() { errDNS = g.dns.Shutdown(drain) })
-	doors.Go(func() { errProxy = g.proxy.Shutdown(drain) })
+	doors.Go(func() { errProxy = g.proxy.Drain(drain) })
 	doors.Go(func() { g.portal.shutdown(drain) })
 	doors.Wait()
+	return g.stopped(ctx, errDNS, errProxy)
+}
+
+// stopped ends what is left once the doors are closed.
+func (g *Gateway) stopped(ctx context.Context, errDNS, errProxy error) error {
 	for _, err := range []error{errDNS, errProxy} {
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 			return errors.Join(err, g.release(ctx))

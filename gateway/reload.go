@@ -44,6 +44,7 @@ type reloadDeps struct {
 	reopen  func()           // opens the decision log again
 	config  *configWatch     // notices changes that need a restart
 	hangup  <-chan os.Signal // SIGHUP; nil: none
+	hungup  func(begun bool) // is told of what hangup does
 	metrics *metrics
 	log     *zap.Logger
 	now     func() time.Time
@@ -173,10 +174,12 @@ func (r *reloader) run(ctx context.Context, w *watch) {
 			}
 			r.refollow(w)
 		case <-r.deps.hangup:
+			r.deps.hungup(true)
 			r.deps.reopen()
 			r.report(trigger{name: bySignal, at: time.Now()}, r.load())
 			r.deps.users.reload()
 			r.refollow(w)
+			r.deps.hungup(false)
 		case request := <-r.requests:
 			out := r.report(trigger{name: byRequest, at: time.Now()}, r.load())
 			out.problems = append(slices.Clip(out.problems), r.deps.users.reload()...)

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sallyport/sallyport/handover"
 )
 
 // The exit statuses that scripts may rely on.
@@ -21,11 +23,16 @@ const (
 
 // process is what a command may touch of the world around it.
 type process struct {
-	stdout    io.Writer
-	stderr    io.Writer
-	hangup    <-chan os.Signal
-	getenv    func(string) string
-	impatient func() // from now on a signal ends the process
+	stdout  io.Writer
+	stderr  io.Writer
+	hangup  <-chan os.Signal
+	upgrade <-chan os.Signal // a new process is to take over; nil: never
+	hurry   <-chan struct{}  // closed when a stop must not wait any longer; nil: never
+	getenv  func(string) string
+
+	// inherit takes over the sockets that the process was started with; nil:
+	// there are none, and they cannot be handed on.
+	inherit func() (*handover.Sockets, error)
 }
 
 // failure is an error that a command ran into, as opposed to a mistake in

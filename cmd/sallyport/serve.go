@@ -11,10 +11,8 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/handover"
 )
-
-// stopTime is how long a stop may take beyond the draining of tunnels.
-const stopTime = 10 * time.Second
 
 func newServe(p process) *cobra.Command {
 	var from files
@@ -25,11 +23,22 @@ func newServe(p process) *cobra.Command {
 the word ready are printed on standard output; logs go to standard error.
 
 The policy is watched: an edit is in force at once, a bad one changes nothing.
-SIGHUP reads it again, opens the decision log again and reads the htpasswd file.
-SIGTERM and SIGINT stop the gateway, also while it waits for lists that it has
-no copy of; a second one stops it without waiting.`,
+
+SIGHUP   reads the policy again, opens the logs again and reads the htpasswd file
+SIGUSR2  starts the program on disk again, which takes over the sockets: a new
+         version or a new configuration, without a refused connection; where it
+         fails, nothing has changed
+SIGTERM, SIGINT
+         stop the gateway, also while it waits for lists that it has no copy of:
+         tunnels in which something moves may go on for proxy.drain, quiet ones
+         end; a second one cuts everything, a third one ends the process
+
+Sockets that systemd passes (LISTEN_FDS) are used, each for the listener that is
+configured for its address; systemd is told what becomes of the gateway
+(NOTIFY_SOCKET), and that all is well (WATCHDOG_USEC).`,
 		Example: `  sallyport serve --config configs/sallyport.yaml
-  sallyport serve --config /etc/sallyport/sallyport.yaml --policy trial.yaml`,
+  sallyport serve --config /etc/sallyport/sallyport.yaml --policy trial.yaml
+  kill -USR2 "$(pidof sallyport)"   # after the program or sallyport.yaml was replaced`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), p, &from) },
 	}
@@ -38,7 +47,14 @@ no copy of; a second one stops it without waiting.`,
 	return cmd
 }
 
-func serve(ctx context.Context, p process, from *files) error {
+func serve(ctx context.Context, p process, from *files) (err error) {
+	sockets, err := inherit(p)
+	if err != nil {
+		return fail("", err)
+	}
+	defer sockets.Close()
+	defer func() { sockets.Failed(err) }() // which is said only to whom Ready was not
+	program, errProgram := handover.Self() // while our file is sure to be there
 	path, err := from.findConfig()
 	if err != nil {
 		return err
@@ -59,41 +75,47 @@ func serve(ctx context.Context, p process, from *files) error {
 		return fail("", fmt.Errorf("take over the standard log: %w", err))
 	}
 	defer restore()
-	// A second signal while stopping ends the process at once.
-	defer context.AfterFunc(ctx, p.impatient)()
 	for _, problem := range problems {
 		log.Warn(problem.String())
 	}
-	pace := &memoryPace{fixed: p.getenv("GOGC") != ""}
-	g, err := gateway.New(config, gateway.Dependencies{
-		Log:    log,
-		Stdout: p.stdout,
-		Hangup: p.hangup,
-		Build:  build(),
-		Settle: pace.settle,
+	for _, remark := range sockets.Remarks() {
+		log.Warn(remark)
+	}
+	s := &service{
+		process: p, config: config, log: log, sockets: sockets,
+		systemd: &systemd{notifier: handover.NewNotifier(p.getenv), log: log.Named("systemd")},
+		program: program, errProgram: errProgram,
+		pace: &memoryPace{fixed: p.getenv("GOGC") != ""},
+	}
+	s.gateway, err = gateway.New(config, gateway.Dependencies{
+		Log:       log,
+		Stdout:    p.stdout,
+		Hangup:    p.hangup,
+		Build:     build(),
+		Sockets:   sockets,
+		Reloading: s.systemd.reloading,
+		Settle:    s.pace.settle,
 		// A stop does not wait for lists that a first start fetches.
 		Interrupt: ctx.Done(),
 	})
 	if err != nil {
 		return notStarted(ctx, log, startFailure(path, err))
 	}
-	if err := g.Start(ctx); err != nil {
-		return notStarted(ctx, log, fail("", errors.Join(err, stop(g, config))))
+	if err := s.gateway.Start(ctx); err != nil {
+		return notStarted(ctx, log, fail("", errors.Join(err, s.shutdown())))
 	}
-	pace.follow(ctx)
-	log.Info("stopping", zap.Duration("drain", config.Proxy.Drain))
-	if err := stop(g, config); err != nil {
+	if err := s.run(ctx); err != nil {
 		return fail("", err)
 	}
-	log.Info("stopped")
 	return nil
 }
 
-// stop shuts the gateway down. The context that started it has ended already.
-func stop(g *gateway.Gateway, config *gateway.Config) error {
-	ctx, cancel := context.WithTimeout(context.Background(), config.Proxy.Drain+stopTime)
-	defer cancel()
-	return g.Shutdown(ctx)
+// inherit takes over the sockets that the process was started with.
+func inherit(p process) (*handover.Sockets, error) {
+	if p.inherit == nil {
+		return nil, nil
+	}
+	return p.inherit()
 }
 
 // notStarted is how serve ends that was never ready: well, where it was told to

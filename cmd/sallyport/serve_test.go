@@ -52,9 +52,8 @@ log: {format: json}
 			slog.Default().Warn("a library has something to say") // by way of the standard log
 			cancel()
 		}},
-		stderr:    &stderr,
-		getenv:    func(string) string { return "" },
-		impatient: func() {},
+		stderr: &stderr,
+		getenv: func(string) string { return "" },
 	})
 	if code != exitOK {
 		t.Fatalf("exit status %d: %s", code, &stderr)

@@ -197,6 +197,27 @@ func acceptor(b *testing.B) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
+func TestDialIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	serveOn(t, l, echo)
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	for _, list := range [][]netip.Addr{addresses("::1"), addresses("127.0.0.9", "::1")} {
+		conn, err := newDialer(t, Config{}, Dependencies{}).Dial(t.Context(), Target{Port: at.Port(), Addrs: list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn.Remote != at {
+			t.Errorf("connected to %s, want %s", conn.Remote, at)
+		}
+		wantEcho(t, conn)
+	}
+}
+
+// BenchmarkDial makes connections on loopback: by themselves, and through
+// parents that take another connection each.
 func BenchmarkDial(b *testing.B) {
 	at := acceptor(b)
 	for _, c := range []struct {
@@ -218,6 +239,38 @@ func BenchmarkDial(b *testing.B) {
 					b.Fatal(err)
 				}
 				_ = conn.TCP().SetLinger(0) // or the ports are used up by TIME_WAIT
+				_ = conn.Close()
+			}
+		})
+	}
+	for _, scheme := range []string{SchemeHTTP, SchemeSOCKS5H} {
+		b.Run("parent/"+scheme, func(b *testing.B) {
+			answer, asked := "HTTP/1.1 200 OK\r\n\r\n", 1
+			if scheme == SchemeSOCKS5H {
+				answer, asked = "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", 2
+			}
+			parent := serve(b, "127.0.0.1:0", func(conn net.Conn) {
+				buffer := make([]byte, 256)
+				for i := range asked {
+					if _, err := conn.Read(buffer); err != nil {
+						return
+					}
+					text := answer
+					if i < asked-1 {
+						text = "\x05\x00"
+					}
+					_, _ = conn.Write([]byte(text))
+				}
+				_, _ = conn.Read(buffer)
+			})
+			d := newDialer(b, Config{Parents: []Parent{{Name: "site", Endpoint: endpoint(scheme, parent)}}, Routes: everywhere("site")}, Dependencies{})
+			b.ReportAllocs()
+			for b.Loop() {
+				conn, err := d.Dial(b.Context(), Target{Host: "www.example.com", Port: 443, Addrs: addresses("192.0.2.1")})
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = conn.TCP().SetLinger(0)
 				_ = conn.Close()
 			}
 		})

@@ -286,8 +286,8 @@ func TestExpiredAuthority(t *testing.T) {
 	}{
 		{"expired", -48 * time.Hour, 24 * time.Hour, false, "has expired on"},
 		{"not yet", time.Hour, 24 * time.Hour, false, "is not valid before"},
-		{"soon", -time.Hour, ExpiresSoon, true, "expires on"},
-		{"long", -time.Hour, ExpiresSoon + 48*time.Hour, true, ""},
+		{"soon", -time.Hour, expiresSoon, true, "expires on"},
+		{"long", -time.Hour, expiresSoon + 48*time.Hour, true, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := options("zoom.us")

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// ParseCertificate reads the first certificate in PEM data, which may hold
+// parseCertificate reads the first certificate in PEM data, which may hold
 // others behind it, or a certificate in DER form.
-func ParseCertificate(data []byte) (*x509.Certificate, error) {
+func parseCertificate(data []byte) (*x509.Certificate, error) {
 	chain, err := parseChain(data)
 	if err != nil {
 		return nil, err
@@ -16,13 +16,14 @@ func ParseCertificate(data []byte) (*x509.Certificate, error) {
 	return chain[0], nil
 }
 
-// ReadCertificate is [ParseCertificate] for a file. No key is needed.
+// ReadCertificate reads the first certificate in a PEM file, or the one in a DER
+// file. No key is needed.
 func ReadCertificate(path string) (*x509.Certificate, error) {
 	data, _, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseCertificate(data)
+	c, err := parseCertificate(data)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate %q: %w", path, err)
 	}

@@ -20,9 +20,9 @@ import (
 
 // Bounds of an authority.
 const (
-	// MaxPermitted bounds the name constraints of one authority. There are
+	// maxPermitted bounds the name constraints of one authority. There are
 	// clients that read no certificate beyond 64 KiB.
-	MaxPermitted = 1000
+	maxPermitted = 1000
 
 	maxLifetime     = 30 * 365 * 24 * time.Hour
 	maxOrganisation = 64 // characters: RFC 5280 appendix A.1, ub-organization-name
@@ -163,9 +163,9 @@ func parsePermits(texts []string) ([]string, []*net.IPNet, error) {
 		names = append(names, host.Name())
 	}
 	names = withoutCovered(names)
-	if len(names)+len(networks) > MaxPermitted {
+	if len(names)+len(networks) > maxPermitted {
 		return nil, nil, fmt.Errorf("permit %d names and networks: at most %d fit in a certificate that every client reads; permit names further up, or make it unconstrained",
-			len(names)+len(networks), MaxPermitted)
+			len(names)+len(networks), maxPermitted)
 	}
 	if len(names) == 0 && len(networks) > 0 {
 		// A constraint on addresses alone would leave every name open.

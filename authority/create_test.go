@@ -12,7 +12,7 @@ import (
 
 func certificateOf(t testing.TB, p Pair) *x509.Certificate {
 	t.Helper()
-	c, err := ParseCertificate(p.Certificate)
+	c, err := parseCertificate(p.Certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestCreateForAddresses(t *testing.T) {
 }
 
 func TestCreateRefuses(t *testing.T) {
-	many := make([]string, MaxPermitted+1)
+	many := make([]string, maxPermitted+1)
 	for i := range many {
 		many[i] = fmt.Sprintf("n%d.example", i)
 	}
@@ -89,9 +89,9 @@ func TestCreateRefuses(t *testing.T) {
 			}
 		})
 	}
-	o := options(many[:MaxPermitted]...)
+	o := options(many[:maxPermitted]...)
 	if c := certificateOf(t, mustCreate(t, o)); len(c.Raw) > 60<<10 {
-		t.Errorf("%d names make a certificate of %d bytes", MaxPermitted, len(c.Raw))
+		t.Errorf("%d names make a certificate of %d bytes", maxPermitted, len(c.Raw))
 	}
 }
 

@@ -34,8 +34,8 @@ func ReachOf(doc *policy.Document, apps []*policy.App) Reach {
 		g.wider("the policy's default is %s: what no rule names is refused", doc.Default)
 	}
 	r := Reach{Names: withoutCovered(g.names), Wider: g.reasons}
-	if len(r.Names) > MaxPermitted {
-		r.Wider = append(r.Wider, fmt.Sprintf("the policy refuses %d names: at most %d fit in one certificate", len(r.Names), MaxPermitted))
+	if len(r.Names) > maxPermitted {
+		r.Wider = append(r.Wider, fmt.Sprintf("the policy refuses %d names: at most %d fit in one certificate", len(r.Names), maxPermitted))
 	}
 	return r
 }

@@ -102,7 +102,7 @@ func TestReachOfCategories(t *testing.T) {
 }
 
 func TestReachOfTooMany(t *testing.T) {
-	names := make([]string, MaxPermitted+1)
+	names := make([]string, maxPermitted+1)
 	for i := range names {
 		names[i] = fmt.Sprintf("n%d.example", i)
 	}

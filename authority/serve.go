@@ -57,7 +57,9 @@ func (a *Authority) Serve(ctx context.Context, conn net.Conn, hello []byte, name
 // receive does the handshake and shows the page.
 func (a *Authority) receive(ctx context.Context, v *visitor, page http.Handler) result {
 	end := time.Now().Add(a.patience.whole)
-	_ = v.SetDeadline(time.Now().Add(a.patience.handshake)) // where it fails, reading does, too
+	if v.SetDeadline(time.Now().Add(a.patience.handshake)) != nil {
+		return resultFailed // the client has gone, or could stay for ever
+	}
 	secured := tls.Server(v, a.config)
 	if err := secured.Handshake(); err != nil {
 		r := v.judge(err)
@@ -75,9 +77,8 @@ func (a *Authority) receive(ctx context.Context, v *visitor, page http.Handler) 
 // connection would be reset, and a reset overtakes what is on its way.
 func (v *visitor) seeOff(linger time.Duration) {
 	half, ok := v.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
+	if !ok || half.CloseWrite() != nil || v.SetReadDeadline(time.Now().Add(linger)) != nil {
 		return
 	}
-	_ = v.SetReadDeadline(time.Now().Add(linger))
 	_, _ = io.CopyN(io.Discard, v.Conn, lingerBytes)
 }

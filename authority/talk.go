@@ -41,7 +41,9 @@ func (t *talk) run(ctx context.Context) result {
 	t.reader = bufio.NewReaderSize(t.input, 4<<10)
 	r := resultUnused
 	for n := 1; n <= maxRequests; n++ {
-		_ = t.secured.SetDeadline(earlier(time.Now().Add(t.patience.request), t.end)) // where it fails, reading does, too
+		if t.secured.SetDeadline(earlier(time.Now().Add(t.patience.request), t.end)) != nil {
+			return worse(r, resultFailed)
+		}
 		t.input.N = maxHead
 		request, err := http.ReadRequest(t.reader)
 		if err != nil {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// ExpiresSoon is how long before its end an authority is warned of: its
+// expiresSoon is how long before its end an authority is warned of: its
 // successor has to reach every computer before that.
-const ExpiresSoon = 60 * 24 * time.Hour
+const expiresSoon = 60 * 24 * time.Hour
 
 // Warnings is what an administrator should know of an authority, one sentence
 // each, in lower case.
@@ -21,7 +21,7 @@ func Warnings(c *x509.Certificate, now time.Time) []string {
 		warn("it is not valid before %s: no page is shown over HTTPS until then", day(c.NotBefore))
 	case now.After(c.NotAfter):
 		warn("it has expired on %s: no page is shown over HTTPS; make another with sallyport ca init, and have computers trust it", day(c.NotAfter))
-	case now.Add(ExpiresSoon).After(c.NotAfter):
+	case now.Add(expiresSoon).After(c.NotAfter):
 		warn("it expires on %s: make its successor with sallyport ca init, and have computers trust it before that", day(c.NotAfter))
 	}
 	if err := maySign(c); err != nil {

@@ -20,11 +20,6 @@ type InterceptionConfig struct {
 // On reports whether refusals are shown over HTTPS at all.
 func (c InterceptionConfig) On() bool { return c.CA != "" && c.Key != "" }
 
-// files are where the authority is.
-func (c InterceptionConfig) files() authority.Files {
-	return authority.Files{Certificate: c.CA, Key: c.Key}
-}
-
 // interception reads proxy.interception. The two files make sense together
 // only, and clients with them.
 func (f *configFile) interception(v strictyaml.Value) {

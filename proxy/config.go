@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/outbound"
@@ -15,6 +17,10 @@ import (
 type Config struct {
 	// Listen holds TCP addresses, host:port. Port 0 takes any free one.
 	Listen []string
+
+	// Transparent is where the system redirects connections to whose clients
+	// know of no proxy.
+	Transparent Transparent
 
 	// Clients may use the proxy; everyone else gets a plain 403 before
 	// anything is looked at. Empty: nobody.
@@ -80,9 +86,48 @@ type Timeouts struct {
 	// counted from its first byte. Default 5 s.
 	FirstByte time.Duration
 
+	// Peek bounds the wait for a redirected client's first byte: a client that
+	// waits for the server to speak first is delayed by as much. Default
+	// 300 ms.
+	Peek time.Duration
+
 	// Idle closes a tunnel, a WebSocket or a plain exchange in which nothing
 	// has moved either way for this long. Default 1 h.
 	Idle time.Duration
+}
+
+// Transparent says how connections come that the system redirects (see
+// deploy/nftables). It needs Linux.
+type Transparent struct {
+	// Listen holds TCP addresses, host:port. Empty: the door is shut.
+	Listen []string
+
+	// TProxy is set where packets come as they are (TPROXY), so that a
+	// connection's local address is where it was going. Else they come with
+	// their destination changed (REDIRECT), and the system is asked for what it
+	// was. TPROXY needs CAP_NET_ADMIN.
+	TProxy bool
+}
+
+// control prepares the listening sockets.
+func (t Transparent) control() func(network, address string, raw syscall.RawConn) error {
+	if !t.TProxy {
+		return nil
+	}
+	return acceptForeign
+}
+
+// originalDestination is where a redirected connection was going.
+func (s *Server) originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
+	if s.dependencies.Original != nil {
+		return s.dependencies.Original(conn)
+	}
+	find := redirectedTo
+	if s.config.Transparent.TProxy {
+		find = func(conn *net.TCPConn) (netip.AddrPort, error) { return netip.ParseAddrPort(conn.LocalAddr().String()) }
+	}
+	at, err := find(conn)
+	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port()), err
 }
 
 // DenyNetworks says which destinations are never dialled. The zero value
@@ -102,6 +147,7 @@ const (
 	defaultDial      = 10 * time.Second
 	defaultHeader    = 10 * time.Second
 	defaultFirstByte = 5 * time.Second
+	defaultPeek      = 300 * time.Millisecond
 	defaultIdle      = time.Hour
 
 	defaultRealm          = "sallyport"
@@ -118,10 +164,10 @@ const (
 
 // complete checks c and fills in the defaults.
 func (c Config) complete() (Config, error) {
-	if len(c.Listen) == 0 {
+	if len(c.Listen)+len(c.Transparent.Listen) == 0 {
 		return c, errors.New("proxy: no listen address: name at least one, for example 127.0.0.1:3128")
 	}
-	for _, address := range c.Listen {
+	for _, address := range slices.Concat(c.Listen, c.Transparent.Listen) {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return c, fmt.Errorf("proxy: listen address %q: %w: write host:port, for example 127.0.0.1:3128", address, err)
 		}
@@ -137,6 +183,7 @@ func (c Config) complete() (Config, error) {
 		{"dial", &c.Timeouts.Dial, defaultDial},
 		{"header", &c.Timeouts.Header, defaultHeader},
 		{"first_byte", &c.Timeouts.FirstByte, defaultFirstByte},
+		{"peek", &c.Timeouts.Peek, defaultPeek},
 		{"idle", &c.Timeouts.Idle, defaultIdle},
 	} {
 		if *timeout.value < 0 {

@@ -13,10 +13,11 @@ import (
 // the heads of the requests that net/http has read and not served.
 type clientConn struct {
 	net.Conn
-	tcp     *net.TCPConn // what lies under Conn; Conn itself where nothing is between
-	addr    netip.Addr   // of the client
-	pending []byte       // has been read already, and comes before what Conn brings
-	heads   heads
+	tcp      *net.TCPConn   // what lies under Conn; Conn itself where nothing is between
+	addr     netip.Addr     // of the client
+	original netip.AddrPort // where it was going before it was redirected to us; invalid: it was not
+	pending  []byte         // has been read already, and comes before what Conn brings
+	heads    heads
 
 	balancer bool // addr is a load balancer's, which has not said yet for whom it comes
 }

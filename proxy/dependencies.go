@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -67,6 +68,10 @@ type Dependencies struct {
 
 	// Now is the clock that decisions are taken by. Nil: time.Now.
 	Now func() time.Time
+
+	// Original finds where a connection was going that was redirected to
+	// Config.Transparent. Nil: the system is asked.
+	Original func(*net.TCPConn) (netip.AddrPort, error)
 
 	// Self lists the gateway's own listeners, which are never dialled. Nil:
 	// the proxy's own are all there are.

@@ -84,8 +84,15 @@ func (x *exchange) decided() bool {
 	x.request.At = x.server.dependencies.Now()
 	x.verdict = x.server.dependencies.Decider.Decide(&x.request)
 	if x.verdict.NeedsUser && x.server.config.CanAuthenticate && x.request.Subject.User == "" {
-		x.askWho()
-		return false
+		if x.original.IsValid() && !x.verdict.Action.Refuses() {
+			x.verdict = needsSignIn(x.verdict, x.request.Host) // nobody can be asked
+			x.refuse()
+			return false
+		}
+		if !x.original.IsValid() {
+			x.askWho()
+			return false
+		}
 	}
 	if x.verdict.Action.Refuses() {
 		x.refuse()
@@ -98,6 +105,9 @@ func (x *exchange) decided() bool {
 // the name's owner derived from it, and keeps the addresses that may be
 // dialled. An address needs no resolving, but may carry another one.
 func (x *exchange) located() bool {
+	if x.original.IsValid() {
+		return x.locatedAt(x.original.Addr())
+	}
 	addresses := []netip.Addr{x.request.Host.Addr()}
 	if !x.request.Host.IsAddr() {
 		if !x.server.dialer.NeedsAddrs(x.request.Host.Name()) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -19,12 +20,19 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if !x.admitted() || !web.framed(x) {
 		return
 	}
-	host, port, err := parseURI(r)
+	read := parseURI
+	if conn.original.IsValid() {
+		read = func(r *http.Request) (policy.Host, uint16, error) { return parseRedirected(r, conn.original) }
+	}
+	host, port, err := read(r)
 	if err != nil {
 		x.say(http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
 	x.url = "http://" + authorityOf(host, port, 80) + r.URL.RequestURI()
+	if conn.original.IsValid() {
+		x.method, x.transport = methodTransparent, methodTransparent
+	}
 	webSocket := asksForWebSocket(r)
 	if webSocket {
 		x.transport = transportWebSocket
@@ -106,6 +114,25 @@ func parseURI(r *http.Request) (policy.Host, uint16, error) {
 		return policy.Host{}, 0, fmt.Errorf("host %q: %w", r.URL.Hostname(), err)
 	}
 	return host, port, nil
+}
+
+// parseRedirected reads the destination of a plain request whose client knows
+// of no proxy, and so sends the path alone (RFC 9112 §3.2.1). The Host field
+// names the host; the port is the one that the client connected to.
+func parseRedirected(r *http.Request, original netip.AddrPort) (policy.Host, uint16, error) {
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return policy.Host{}, 0, fmt.Errorf("%s is not supported", r.Method)
+	case r.URL.IsAbs() && r.URL.Scheme != "http":
+		return policy.Host{}, 0, fmt.Errorf("scheme %q is not supported", r.URL.Scheme)
+	case r.Host == "":
+		return policy.HostFromAddr(original.Addr()), original.Port(), nil // HTTP/1.0
+	}
+	host, err := policy.ParseHost(withoutPort(r.Host))
+	if err != nil {
+		return policy.Host{}, 0, fmt.Errorf("host %q: %w", r.Host, err)
+	}
+	return host, original.Port(), nil
 }
 
 // exchangeKey is where the context of an outgoing request keeps its *passage.
@@ -198,8 +225,12 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 		out.Body = &watchedBody{ReadCloser: out.Body, passage: p}
 	}
 	out.Host = authorityOf(p.request.Host, p.request.Port, 80)
+	if p.original.IsValid() && r.Host != "" {
+		out.Host = r.Host // which may be a claim, and has been judged
+	}
 	target := *r.URL
-	target.User = nil // credentials in a URI are the client's business
+	target.Scheme = "http" // a redirected request has none
+	target.User = nil      // credentials in a URI are the client's business
 	target.Host = out.Host
 	out.URL = &target
 	return out

@@ -27,12 +27,13 @@ type asking struct {
 	front       front
 	ctx         context.Context // ends when the client leaves, where the front can tell, and with the server
 	client      netip.Addr
-	credentials string // value of Proxy-Authorization or its like; empty: none
-	accept      string // value of Accept: what the client can show
-	agent       string // value of User-Agent
-	referer     string // value of Referer
-	verb        string // the request's method: CONNECT for every kind of tunnel but a WebSocket
-	major       int    // version of HTTP in which the client asked; 0: in another protocol
+	original    netip.AddrPort // where a client went that knows of no proxy; invalid: it knows
+	credentials string         // value of Proxy-Authorization or its like; empty: none
+	accept      string         // value of Accept: what the client can show
+	agent       string         // value of User-Agent
+	referer     string         // value of Referer
+	verb        string         // the request's method: CONNECT for every kind of tunnel but a WebSocket
+	major       int            // version of HTTP in which the client asked; 0: in another protocol
 	minor       int
 	url         string // of a plain request, whole; empty: there is none
 	method      string // metric label

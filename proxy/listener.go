@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,19 +33,21 @@ type kind struct {
 	name      string
 	addresses []string
 	serve     func(*listener, *clientConn) // until the connection is over or a tunnel
+	control   func(network, address string, raw syscall.RawConn) error
 }
 
 // kinds lists what is to listen, and where.
 func (s *Server) kinds() []kind {
 	return []kind{
 		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP},
+		{name: "proxy transparent", addresses: s.config.Transparent.Listen, serve: s.serveTransparent, control: s.config.Transparent.control()},
 	}
 }
 
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
 // bytes between two sockets without copying them.
 func (s *Server) listen(ctx context.Context, k kind, address string) (*listener, error) {
-	var config net.ListenConfig
+	config := net.ListenConfig{Control: k.control}
 	config.SetMultipathTCP(false)
 	bound, err := config.Listen(ctx, "tcp", address)
 	if err != nil {

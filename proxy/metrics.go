@@ -12,6 +12,8 @@ import (
 const (
 	methodConnect = "connect"
 	methodHTTP    = "http"
+
+	methodTransparent = "transparent"
 )
 
 // Why a tunnel closed: values of the reason label and of TunnelEnd.ClosedBy.
@@ -69,7 +71,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedAccept, shedProxyHeader} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedUndirected, shedAccept, shedProxyHeader} {
 		m.shed.WithLabelValues(reason)
 	}
 	if registerer == nil {
@@ -88,6 +90,7 @@ const (
 	shedConnections = "connections"
 	shedClient      = "client" // connections of one client
 	shedTunnels     = "tunnels"
+	shedUndirected  = "undirected"   // at the transparent door, and not redirected to it
 	shedAccept      = "accept"       // the system had no descriptor or memory for one more
 	shedProxyHeader = "proxy_header" // of a load balancer: missing or broken
 )

@@ -203,7 +203,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		panic("proxy: request from a foreign listener")
 	}
-	if r.Method == http.MethodConnect {
+	if r.Method == http.MethodConnect && !conn.original.IsValid() {
 		s.connect(w, r, conn)
 		return
 	}

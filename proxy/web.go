@@ -31,6 +31,7 @@ func (f *webFront) asking(method string) asking {
 		front:       f,
 		ctx:         f.r.Context(),
 		client:      f.conn.addr,
+		original:    f.conn.original,
 		credentials: f.r.Header.Get("Proxy-Authorization"),
 		accept:      f.r.Header.Get("Accept"),
 		agent:       f.r.Header.Get("User-Agent"),

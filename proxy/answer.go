@@ -121,6 +121,8 @@ func describe(err error) failure {
 		return failure{http.StatusGatewayTimeout, "connection_timeout", "the server did not answer in time"}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return failure{http.StatusBadGateway, "connection_refused", "the server refused the connection"}
+	case errors.Is(err, syscall.ENETUNREACH):
+		return failure{http.StatusBadGateway, "destination_ip_unroutable", "there is no way to the server's network"}
 	default:
 		return failure{http.StatusBadGateway, "destination_unavailable", "the server could not be reached"}
 	}

@@ -36,6 +36,11 @@ func (s *Server) tunnelTo(x *exchange, target string) {
 		x.say(http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
+	s.tunnelToHost(x, host, port)
+}
+
+// tunnelToHost is tunnelTo for a destination that has been read.
+func (s *Server) tunnelToHost(x *exchange, host policy.Host, port uint16) {
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
 	if !x.identified() || !x.decided() || !x.located() {
 		return

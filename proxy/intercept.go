@@ -49,6 +49,12 @@ func (s *Server) keepPromise(x *exchange, conn net.Conn, early []byte, a answer)
 	if establish(conn, s.config.Timeouts.Header) != nil {
 		return
 	}
+	s.showInside(x, conn, early, a)
+}
+
+// showInside shows the page over what a client opens that was told that it is
+// through, and closes its connection.
+func (s *Server) showInside(x *exchange, conn net.Conn, early []byte, a answer) {
 	hello, state := s.readHello(conn, early)
 	_ = conn.SetDeadline(time.Time{})
 	switch {

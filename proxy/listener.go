@@ -40,6 +40,7 @@ type kind struct {
 func (s *Server) kinds() []kind {
 	return []kind{
 		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP},
+		{name: "proxy socks", addresses: s.config.SOCKS, serve: s.serveSOCKS},
 		{name: "proxy transparent", addresses: s.config.Transparent.Listen, serve: s.serveTransparent, control: s.config.Transparent.control()},
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) tunnelTo(x *exchange, target string) {
 // tunnelToHost is tunnelTo for a destination that has been read.
 func (s *Server) tunnelToHost(x *exchange, host policy.Host, port uint16) {
 	x.request = policy.Request{Door: policy.DoorProxy, Host: host, Port: port}
-	if !x.identified() || !x.decided() || !x.located() {
+	if !x.identified() || !x.decided() || !x.located() || !x.unlooped() {
 		return
 	}
 	upstream, err := s.dial(x.ctx, x)

@@ -27,6 +27,7 @@ func (f *connectFront) asking() asking {
 		credentials: f.head.credentials,
 		accept:      f.head.accept,
 		agent:       f.head.agent,
+		via:         f.head.via,
 		verb:        http.MethodConnect,
 		major:       1,
 		minor:       f.head.minor,

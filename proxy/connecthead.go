@@ -11,6 +11,7 @@ type connectHead struct {
 	credentials string // value of Proxy-Authorization
 	accept      string
 	agent       string
+	via         string
 	minor       int  // of the version of HTTP: 0 or 1
 	close       bool // the client wants to end the connection after an answer
 }
@@ -87,6 +88,11 @@ func (h *connectHead) take(name, value []byte) error {
 		if h.accept == "" {
 			h.accept = string(value)
 		}
+	case isField(name, "via"):
+		if h.via != "" {
+			h.via += ", "
+		}
+		h.via += string(value)
 	case isField(name, "user-agent"):
 		h.agent = string(value)
 	case isField(name, "connection") || isField(name, "proxy-connection"):

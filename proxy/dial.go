@@ -24,11 +24,15 @@ func (s *Server) forDialling() outbound.Dependencies {
 
 // target is where an exchange was found to lead.
 func (x *exchange) target() outbound.Target {
+	via := "1.1 " + x.server.pseudonym
+	if x.via != "" {
+		via = x.via + ", " + via
+	}
 	return outbound.Target{
 		Host:  x.request.Host.String(),
 		Port:  x.request.Port,
 		Addrs: x.addrs,
-		Via:   "1.1 " + x.server.pseudonym,
+		Via:   via,
 	}
 }
 

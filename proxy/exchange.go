@@ -141,6 +141,16 @@ func (x *exchange) located() bool {
 	return true
 }
 
+// unlooped lets go on what has not been here before: a parent may lead back.
+func (x *exchange) unlooped() bool {
+	if !passedBefore(x.via, x.server.pseudonym) {
+		return true
+	}
+	x.record()
+	x.say(http.StatusLoopDetected, "the request has been through this proxy before\n")
+	return false
+}
+
 // maxAddresses bounds how many addresses of one name are considered.
 const maxAddresses = 32
 

@@ -53,9 +53,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if !x.identified() || !x.decided() || !x.located() {
 		return
 	}
-	if passedBefore(r.Header, s.pseudonym) {
-		x.record()
-		x.say(http.StatusLoopDetected, "the request has been through this proxy before\n")
+	if !x.unlooped() {
 		return
 	}
 	if webSocket {

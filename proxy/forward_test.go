@@ -255,6 +255,10 @@ func TestLoopIsFound(t *testing.T) {
 	if response.StatusCode != http.StatusLoopDetected {
 		t.Error(response.Status)
 	}
+	response, _, _ = d.say("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\nVia: 1.1 " + d.pseudonym + "\r\nVia: 1.1 other\r\n\r\n")
+	if response.StatusCode != http.StatusLoopDetected {
+		t.Error("CONNECT:", response.Status)
+	}
 }
 
 // A piece of a stream arrives when the origin sends it, not when a buffer is

@@ -35,13 +35,12 @@ func addVia(header http.Header, major, minor byte, pseudonym string) {
 	header.Set("Via", entry)
 }
 
-// passedBefore reports whether Via says that the message has been here.
-func passedBefore(header http.Header, pseudonym string) bool {
-	for _, value := range header.Values("Via") {
-		for entry := range strings.SplitSeq(value, ",") {
-			if fields := strings.Fields(entry); len(fields) >= 2 && fields[1] == pseudonym {
-				return true
-			}
+// passedBefore reports whether the value of a Via field says that the message
+// has been here.
+func passedBefore(via, pseudonym string) bool {
+	for entry := range strings.SplitSeq(via, ",") {
+		if fields := strings.Fields(entry); len(fields) >= 2 && fields[1] == pseudonym {
+			return true
 		}
 	}
 	return false

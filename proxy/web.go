@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,7 @@ func (f *webFront) asking(method string) asking {
 		accept:      f.r.Header.Get("Accept"),
 		agent:       f.r.Header.Get("User-Agent"),
 		referer:     f.r.Header.Get("Referer"),
+		via:         strings.Join(f.r.Header.Values("Via"), ", "),
 		verb:        f.r.Method,
 		major:       f.r.ProtoMajor,
 		minor:       f.r.ProtoMinor,

@@ -97,6 +97,9 @@ func (a *Authority) reload() error {
 	now := a.now()
 	a.looked.Store(now.UnixNano())
 	fresh, err := readIssuer(a.files)
+	if err == nil {
+		err = fresh.prepare(a.leafKey)
+	}
 	old := a.current.Load()
 	if err != nil {
 		if err.Error() != a.failure && old != nil {
@@ -105,7 +108,6 @@ func (a *Authority) reload() error {
 		a.failure = err.Error()
 		return err
 	}
-	fresh.shelf = newShelf(maxLeaves, bucket{rate: leavesPerSecond, burst: leavesAtOnce})
 	a.current.Store(fresh)
 	a.failure = ""
 	if old != nil {
@@ -171,7 +173,7 @@ func (a *Authority) Leaf(name string) (*tls.Certificate, error) {
 	}
 	c, err := i.shelf.get(host, now, func() (*leaf, error) {
 		a.metrics.signed.Inc()
-		return i.sign(host, a.leafKey, now)
+		return i.sign(host, now)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("certificate for %q: %w", host, err)

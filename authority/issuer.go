@@ -4,17 +4,14 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"slices"
 	"time"
 
@@ -36,14 +33,19 @@ const (
 // key everybody has: goproxy comes with it.
 const publishedKey = "c012de113a81789eb5c392c0580156bbc281f9f93e07f08cafa3329672e6993b"
 
-// issuer is an authority as its files had it at one time. It never changes.
+// issuer is an authority as its files had it at one time. Nothing of it changes
+// but what is on its shelf.
 type issuer struct {
 	certificate *x509.Certificate
 	key         crypto.Signer
 	chain       [][]byte    // what clients are sent behind a leaf
 	territories []territory // of the authority and of those above it
 	files       [2]fs.FileInfo
-	shelf       *shelf
+
+	// Once it is prepared:
+	leafKey *ecdsa.PrivateKey
+	encoder *leafEncoder
+	shelf   *shelf
 }
 
 // readIssuer reads an authority from its files.
@@ -144,34 +146,35 @@ func (i *issuer) holds(host policy.Host, now time.Time) bool {
 	return true
 }
 
-// sign makes a leaf for a host, with the public key of leafKey.
-func (i *issuer) sign(host policy.Host, leafKey *ecdsa.PrivateKey, now time.Time) (*leaf, error) {
-	template := &x509.Certificate{
-		Subject:               pkix.Name{Organization: i.certificate.Subject.Organization},
-		NotBefore:             later(now.Add(-backdate), i.certificate.NotBefore).UTC(),
-		NotAfter:              earlier(now.Add(leafLife), i.certificate.NotAfter).UTC(),
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	if name := host.String(); len(name) <= maxCommonName {
-		template.Subject.CommonName = name // for people; clients read what follows
-	}
-	if host.IsAddr() {
-		template.IPAddresses = []net.IP{host.Addr().AsSlice()}
-	} else {
-		template.DNSNames = []string{host.Name()}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, i.certificate, &leafKey.PublicKey, i.key)
+// prepare makes the issuer ready to sign, for the key that its leaves share.
+func (i *issuer) prepare(leafKey *ecdsa.PrivateKey) error {
+	encoder, err := newLeafEncoder(i.certificate, i.key, &leafKey.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("sign a certificate for %q: %w", host, err)
+		return err
 	}
-	until := template.NotAfter.Add(-leafRest)
+	i.leafKey, i.encoder = leafKey, encoder
+	i.shelf = newShelf(maxLeaves, bucket{rate: leavesPerSecond, burst: leavesAtOnce})
+	return nil
+}
+
+// sign makes a leaf for a host.
+func (i *issuer) sign(host policy.Host, now time.Time) (*leaf, error) {
+	notBefore := later(now.Add(-backdate), i.certificate.NotBefore)
+	notAfter := earlier(now.Add(leafLife), i.certificate.NotAfter)
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	der, err := i.encoder.sign(host, serial, notBefore, notAfter)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	until := notAfter.Add(-leafRest)
 	if !until.After(now) {
-		until = template.NotAfter // the authority ends, and its last leaves with it
+		until = notAfter // the authority ends, and its last leaves with it
 	}
 	return &leaf{
-		certificate: &tls.Certificate{Certificate: append([][]byte{der}, i.chain...), PrivateKey: leafKey},
+		certificate: &tls.Certificate{Certificate: append([][]byte{der}, i.chain...), PrivateKey: i.leafKey},
 		until:       until,
 	}, nil
 }

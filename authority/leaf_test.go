@@ -47,7 +47,7 @@ func parsed(t testing.TB, c *tls.Certificate) *x509.Certificate {
 func verifies(t testing.TB, a *Authority, name string) error {
 	t.Helper()
 	i := a.current.Load()
-	l, err := i.sign(mustHost(t, name), a.leafKey, time.Now())
+	l, err := i.sign(mustHost(t, name), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ func (g *Gateway) newDoors() error {
 	if g.dns, err = g.newDNSDoor(); err != nil {
 		return err
 	}
+	if g.authority, err = g.newAuthority(); err != nil {
+		return errors.Join(err, g.dns.Shutdown(context.Background()))
+	}
 	p := g.config.Proxy
 	g.proxy, err = proxy.New(proxy.Config{
 		Listen:          p.Listen,
@@ -38,6 +41,7 @@ func (g *Gateway) newDoors() error {
 		Outbound:        p.Outbound(),
 		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Idle: p.Idle},
 		CanAuthenticate: p.UsersFile != "",
+		InterceptAll:    p.Interception.Clients == "all",
 		MaxConns:        p.MaxConns,
 		MaxTunnels:      p.MaxTunnels,
 	}, proxy.Dependencies{
@@ -49,6 +53,7 @@ func (g *Gateway) newDoors() error {
 		RecordEnd:      g.audit.RecordEnd,
 		Access:         g.access.sink(),
 		Portal:         g.portalForProxy(),
+		Intercept:      g.interceptor(),
 		Registerer:     g.registry,
 		Log:            g.deps.Log.Named("proxy"),
 		Now:            g.deps.Now,

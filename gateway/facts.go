@@ -37,6 +37,7 @@ func (g *Gateway) newConsole() {
 			Organisation:      func() policy.Organisation { return g.engine.Program().Organisation() },
 			Refusal:           g.refusal,
 			AutoConfiguration: g.newAutoConfiguration().file,
+			Certificate:       g.authorityCertificate,
 		}), log)
 }
 

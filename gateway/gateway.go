@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/audit"
+	"github.com/sallyport/sallyport/authority"
 	"github.com/sallyport/sallyport/dnsfilter"
 	"github.com/sallyport/sallyport/handover"
 	"github.com/sallyport/sallyport/identity"
@@ -93,6 +94,8 @@ type Gateway struct {
 	self          atomic.Pointer[[]netip.AddrPort]
 	started       time.Time
 	lookups       chan struct{} // a place for each that the portal has under way
+
+	authority *authority.Authority // nil: refusals are not shown over HTTPS
 
 	stop    context.CancelFunc // of the goroutines below
 	running sync.WaitGroup

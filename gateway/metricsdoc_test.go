@@ -75,6 +75,8 @@ rules:
 		c.DNS.TLS = files.endpoint("")
 		c.Proxy.AccessLogs = []AccessLogConfig{{File: filepath.Join(dir, "access.log")}}
 		c.Proxy.Parents = []outbound.Parent{{Name: "site", Endpoint: outbound.Endpoint{Scheme: outbound.SchemeHTTP, Host: "192.0.2.1", Port: 3128}}}
+		writeAuthority(t, dir, year, "zoom.us")
+		c.Proxy.Interception = InterceptionConfig{CA: filepath.Join(dir, "ca.crt"), Key: filepath.Join(dir, "ca.key")}
 	})
 	for _, name := range []string{"zoom.us", "watched.example", "plain.example"} {
 		if _, _, err := queryA(g.addr("dns udp"), name); err != nil {

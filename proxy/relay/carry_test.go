@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // noise is n bytes that do not repeat.
@@ -77,14 +76,14 @@ func TestServerSpeaksFirst(t *testing.T) {
 func TestHalfClose(t *testing.T) {
 	for _, first := range []Side{Client, Upstream} {
 		for _, sleeping := range []bool{false, true} {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			u := open(t, r, nil, "")
 			one, two := u.client, u.server
 			if first == Upstream {
 				one, two = two, one
 			}
 			if sleeping {
-				u.atRest()
+				u.restIfThere()
 			}
 			send(t, one, "the end")
 			_ = one.CloseWrite()
@@ -92,7 +91,7 @@ func TestHalfClose(t *testing.T) {
 				t.Errorf("%v first: got %q", first, got)
 			}
 			if sleeping {
-				u.atRest()
+				u.restIfThere()
 			}
 			answer := string(noise(1 << 20))
 			together(
@@ -114,12 +113,12 @@ func TestHalfClose(t *testing.T) {
 func TestReset(t *testing.T) {
 	for _, by := range []Side{Client, Upstream} {
 		for _, sleeping := range []bool{false, true} {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			u := open(t, r, nil, "")
 			send(t, u.client, "hello")
 			expect(t, u.server, "hello")
 			if sleeping {
-				u.atRest()
+				u.restIfThere()
 			}
 			one, two := u.client, u.server
 			if by == Upstream {
@@ -165,10 +164,8 @@ func TestDestinationThatLeaves(t *testing.T) {
 // A reader that takes its time gets everything, and holds nobody else up.
 func TestSlowReader(t *testing.T) {
 	for name, config := range map[string]Config{
-		"splice":           {},
-		"splice and sleep": {Quiet: 4 * time.Millisecond},
-		"copy":             {Pipes: -1},
-		"copy and sleep":   {Pipes: -1, Quiet: 4 * time.Millisecond},
+		"splice": {},
+		"copy":   {Pipes: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := relayWith(t, config)
@@ -180,9 +177,7 @@ func TestSlowReader(t *testing.T) {
 			together(
 				func() { _, _ = u.client.Write(data); _ = u.client.CloseWrite() },
 				func() {
-					if config.Quiet > 0 {
-						u.atRest() // the server reads nothing yet
-					}
+					u.restIfThere() // the server reads nothing yet
 					piece := make([]byte, 50_000)
 					for {
 						n, err := u.server.Read(piece)
@@ -190,8 +185,8 @@ func TestSlowReader(t *testing.T) {
 						if err != nil {
 							break
 						}
-						if config.Quiet > 0 && rand.IntN(20) == 0 {
-							u.atRest()
+						if rand.IntN(20) == 0 {
+							u.restIfThere()
 						}
 					}
 					send(t, u.server, "thanks")

@@ -5,7 +5,7 @@
 //	...
 //	flow, err := r.Start(relay.Ends{Client: client, Upstream: upstream}, early, handler)
 //	...
-//	flow.End()     // from any goroutine, at any moment; handler.Ended follows
+//	flow.End()      // from any goroutine, at any moment; handler.Ended follows
 //	...
 //	err = r.Close() // ends what is left, and waits
 //
@@ -13,35 +13,35 @@
 // ([Handler.Greet]), counts what moves ([Handler.Moved]) and learns once, at the
 // end, how it ended ([Handler.Ended]).
 //
-// # A flow that is busy
+// # Nobody waits
 //
-// Each of its two directions has a goroutine, which waits on the runtime's own
-// poller with nothing in its hands: a buffer is taken from a pool when there is
-// something to read, and given back when there is nothing more. Where a read
-// fills its buffer, splice(2) takes over, through a pipe from a bounded pool;
-// it is given back when there is nothing more, too. Without a free pipe, a
-// larger buffer does the same work at more cost.
+// The two directions of a flow, its ways, are worked for only while there is
+// something to do. A way that can neither read nor write is parked: the
+// descriptor that it waits for is armed in an epoll set, and nothing remains but
+// a struct of a few hundred bytes and the two connections. There are as many
+// sets as cores, each with one goroutine that wakes ways, and waits through the
+// runtime's own poller, so that it takes no thread.
 //
-// A destination that does not read stops its direction. When that lasts, what
-// was on its way is put into memory of exactly its size, and pipe and buffer
-// go back.
+// A small burst, one read and one write, is carried by that goroutine itself.
+// Everything else gets a goroutine of its own, until there is nothing more to
+// do: a lot of data, a greeting, a paced flow.
 //
-// # A flow that is quiet
+// # Buffers and pipes
 //
-// After Config.Quiet without a byte, a direction is parked: its goroutine ends,
-// and the descriptor that it waits for goes into an epoll set of the relay's
-// own. The flow is then a struct of a few hundred bytes and its two
-// connections. One goroutine waits on the set, through the runtime's poller,
-// and starts a direction's goroutine again when its descriptor has something
-// to say. The two directions of a flow park and wake apart.
+// They are taken from pools when there is something to read, and given back
+// when there is nothing more. Where a read fills its buffer, splice(2) takes
+// over, through a pipe of a bounded number; without a free one, a larger buffer
+// does the same work at more cost. What a slow destination does not take stays
+// in its pipe or buffer for a second, and then moves to memory of its size.
 //
 // # Time
 //
-// One goroutine sweeps over the flows a few times a second: it sends quiet
-// directions to park, reminds greetings that took too long, and ends flows that
-// have been idle. It keeps the clock that the data path reads, so that moving
-// bytes asks the system for no time, and arms no timer. Limits are therefore
-// kept to within two sweeps, and never fall short.
+// One goroutine sweeps a few times a second: it reminds greetings that take too
+// long, takes pipes from stalled ways, and now and then ends flows that have
+// been idle. It keeps the clock that the data path reads, so that moving bytes
+// asks the system for no time, sets no deadline and arms no timer. Limits never
+// fall short; they are exceeded by two sweeps at most, and Config.Idle by a
+// sixteenth, or ten seconds if that is less.
 //
 // # The greeting
 //
@@ -52,11 +52,11 @@
 //
 // # Ends that are no bare TCP connections
 //
-// An end may be any [Stream]: a TLS connection, a stream of HTTP/2. A direction
-// that reads from one has a goroutine as long as it lasts, waits with a small
-// buffer, and copies. A direction that reads from a TCP connection parks
-// wherever it leads. Anything but a *net.TCPConn itself is such a Stream, even
-// if it embeds one: hand over the TCP connection that is inside.
+// An end may be any [Stream]: a TLS connection, a stream of HTTP/2. A way that
+// reads from one has a goroutine as long as it lasts, waits with a small
+// buffer, and copies. A way that reads from a TCP connection is parked wherever
+// it leads. Anything but a *net.TCPConn itself is such a Stream, even if it
+// embeds one: hand over the TCP connection that is inside.
 //
 // # Where it runs
 //

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"net"
 	"syscall"
 	"time"
 )
@@ -10,9 +9,8 @@ import (
 type end struct {
 	stream Stream
 
-	// Of a TCP connection that is read and written by its descriptor; nil of
-	// any other stream.
-	tcp *net.TCPConn
+	// Of a TCP connection that is used by its descriptor; nil of any other
+	// stream.
 	raw syscall.RawConn
 
 	// What the parking waits for, and whether it knows the descriptor. The
@@ -33,8 +31,8 @@ func (e *end) closeWrite() bool {
 	return ok
 }
 
-// interruptRead makes a Read that waits, or comes, return at once; false where
-// the stream knows no deadlines.
+// interruptRead makes a Read that waits return; false where the stream knows no
+// deadlines.
 func (e *end) interruptRead() bool {
 	s, ok := e.stream.(interface{ SetReadDeadline(time.Time) error })
 	return ok && s.SetReadDeadline(longAgo) == nil

@@ -13,7 +13,7 @@ import (
 // A flow may be ended in any state, by several at once, and ends once.
 func TestEndAtAnyMoment(t *testing.T) {
 	const tunnels = 400
-	r := relayWith(t, Config{Quiet: time.Millisecond})
+	r := relayWith(t, Config{})
 	data := noise(256 << 10)
 	var things []func()
 	for worker := range 4 {
@@ -67,8 +67,8 @@ func TestEndAtAnyMoment(t *testing.T) {
 	together(things...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if left := len(r.active.flows) + len(r.parked.flows); left != 0 {
-		t.Errorf("%d flows are left", left)
+	if len(r.flows.flows) != 0 || len(r.watched.flows) != 0 {
+		t.Errorf("%d flows are left, %d watched", len(r.flows.flows), len(r.watched.flows))
 	}
 }
 
@@ -92,14 +92,12 @@ func TestEndFromTheHandler(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsLeft(t *testing.T) {
-	r, err := New(Config{Quiet: time.Millisecond})
+	r, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	asleep, awake := open(t, r, nil, ""), open(t, r, nil, "")
-	if runtime.GOOS == "linux" {
-		asleep.atRest()
-	}
+	asleep.restIfThere()
 	send(t, awake.client, "x")
 	together(
 		func() { _ = r.Close() },
@@ -125,28 +123,19 @@ func TestCloseEndsWhatIsLeft(t *testing.T) {
 	}
 }
 
-// Idle flows end, whether they are asleep or not, and no earlier than said.
+// Idle flows end, and no earlier than said.
 func TestIdle(t *testing.T) {
-	for name, config := range map[string]Config{
-		"asleep": {Quiet: time.Second, Idle: time.Hour},
-		"awake":  {Quiet: -1, Idle: time.Hour},
-	} {
+	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			if name == "asleep" && runtime.GOOS != "linux" {
-				t.Skip("nothing sleeps here")
-			}
-			r := relayByHand(t, config)
-			u := open(t, r.Relay, nil, "")
+			r := relayByHand(t, Config{Idle: time.Hour})
+			u := openKind(t, r.Relay, newListener(), "", kind)
 			for range 3 {
-				for range 58 {
+				for range 59 {
 					r.pass(time.Minute)
-				}
-				if name == "asleep" {
-					u.parkWith(r)
 				}
 				send(t, u.server, "still there")
 				expect(t, u.client, "still there")
-				eventually(t, "counted", func() bool { return u.flow.ways[Upstream].moved.Load() == r.clock.Load() })
+				eventually(t, "noted", func() bool { return u.flow.ways[Upstream].moved.Load() == r.clock.Load() })
 			}
 			for range 60 {
 				r.pass(time.Minute)
@@ -169,7 +158,7 @@ func TestIdle(t *testing.T) {
 
 // A relay's own clock ends idle flows, too.
 func TestIdleByTheClock(t *testing.T) {
-	r := relayWith(t, Config{Idle: 20 * time.Millisecond, Quiet: 5 * time.Millisecond})
+	r := relayWith(t, Config{Idle: 20 * time.Millisecond})
 	if how := open(t, r, nil, "").handler.how(t); how.Cause != CauseIdle {
 		t.Errorf("ended %v", how)
 	}

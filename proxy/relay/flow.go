@@ -3,24 +3,30 @@ package relay
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Flow is one tunnel that a Relay carries. Its methods are safe for concurrent
 // use.
 type Flow struct {
 	relay   *Relay
+	parking *parking
 	handler Handler
 	pace    Pacer
 	over    chan struct{} // closed once the flow is to end; nil without a pacer
-	place   int           // on a roll of the relay, whose lock guards it
+
+	// The relay's lock guards these.
+	place      int // on the roll of all
+	watchPlace int // on the roll of those that are watched
 
 	mu      sync.Mutex
 	ends    [2]end // by Side
 	ways    [2]way // by the Side that they come from
 	left    int8   // ways that are not over, and ends that are being closed
 	stopped bool   // nobody but finish touches the ends any more
-	resting bool   // on the relay's roll of parked flows
+	natural bool   // it has stopped by itself
 	reached bool   // outcome holds the side that came to its end first
+	watched bool   // the sweeper looks after it
 	outcome Outcome
 	ticket  ticket // in the parking
 }
@@ -29,31 +35,30 @@ type Flow struct {
 type way struct {
 	from  Side
 	moved atomic.Int64 // when something last has, by the relay's clock
-	due   atomic.Int64 // when Greet is to be called again; 0: only with news
-
-	parks   atomic.Bool // it can be parked
-	stalled atomic.Bool // it waits for its destination, rather than its source
 
 	// The flow's lock guards these.
-	state       wayState
-	readNudged  bool // its source has a deadline that has passed
-	writeNudged bool // its destination has
-	writing     bool // in Write of a stream
+	state   wayState
+	writing bool          // in Write of a stream
+	late    bool          // Greet is to be called with Late
+	due     time.Duration // when that is to be; 0: never
 
-	// These belong to the mover, and to nobody while there is none.
+	// These belong to the mover, and under the flow's lock to whoever has it
+	// while the way is parked.
 	fresh    bool   // Greet has not been called
 	greeting bool   // Greet has not let it go on
-	ended    bool   // its source has ended, and rest is still to be written
+	ended    bool   // its source has ended, and something is still to be written
 	copies   bool   // its source cannot be spliced
-	rest     []byte // to be written before anything is read
+	bulk     bool   // a lot is expected
 	credit   int    // granted by the pacer, and not fetched
+	rest     []byte // to be written before anything is fetched
+	load     *cargo // the same, where the destination takes no more for now
 }
 
 type wayState uint8
 
 const (
 	wayMoving wayState = iota // a mover works for it
-	wayParked
+	wayParked                 // it waits for an event
 	wayOver
 )
 
@@ -61,27 +66,31 @@ func (w *way) up() bool { return w.from == Client }
 
 func newFlow(r *Relay, ends Ends, early []byte, handler Handler) *Flow {
 	f := &Flow{relay: r, handler: handler, pace: ends.Pace, left: 2}
+	f.parking = r.parkings[r.next.Add(1)%uint32(len(r.parkings))]
 	if f.pace != nil {
 		f.over = make(chan struct{})
 	}
 	f.ends[Client], f.ends[Upstream] = newEnd(ends.Client), newEnd(ends.Upstream)
 	now := r.clock.Load()
 	for side := range f.ways {
-		w := &f.ways[side]
-		w.from = Side(side)
-		w.moved.Store(now)
-		w.parks.Store(r.config.Quiet > 0 && f.ends[side].bare())
+		f.ways[side].from = Side(side)
+		f.ways[side].moved.Store(now)
 	}
 	up := &f.ways[Client]
 	up.fresh, up.greeting, up.rest = true, true, early
 	return f
 }
 
-// begin sets both ways going.
+// begin sets both ways going. The way down of a TCP connection has nothing to
+// do yet but to wait.
 func (f *Flow) begin() {
-	f.relay.running.Add(2)
-	go f.relay.mover(f, Client).run()
-	go f.relay.mover(f, Upstream).run()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	down := &f.ways[Upstream]
+	if f.stopped || !f.park(down, false) {
+		f.launch(down)
+	}
+	f.launch(&f.ways[Client])
 }
 
 // End ends the flow: both its ends are closed, and Handler.Ended follows, on
@@ -108,26 +117,35 @@ func (f *Flow) halt(outcome Outcome) bool {
 		close(f.over)
 	}
 	for i := range f.ways {
-		if f.ways[i].state == wayParked {
-			f.ways[i].state = wayOver
-			f.left--
+		if w := &f.ways[i]; w.state == wayParked {
+			f.quit(w)
 		}
 	}
 	// Nobody may find the flow by an event of a descriptor that is closed.
-	f.relay.parking.forget(f)
+	f.parking.forget(f)
 	f.closeEnd(Upstream)
 	if outcome.Cause != CauseRefused {
 		f.closeEnd(Client)
 		return true
 	}
+	f.parking.remove(&f.ends[Client])
 	// Something may be on its way down to a client who does not read. One who
 	// cannot be interrupted cannot be given back.
-	down := &f.ways[Upstream]
-	waits := down.writing || f.ends[Client].bare() && down.state == wayMoving
-	if waits && !f.ends[Client].interruptWrite() {
+	if f.ways[Upstream].writing && !f.ends[Client].interruptWrite() {
 		f.closeEnd(Client)
 	}
 	return true
+}
+
+// quit says that a way is over. What it still held is lost. The lock is held.
+func (f *Flow) quit(w *way) {
+	w.state = wayOver
+	f.left--
+	if w.load != nil {
+		f.relay.unload(w.load)
+		w.load = nil
+	}
+	w.rest = nil
 }
 
 // closeEnd closes one end. A TCP connection closes at once; the end of another
@@ -151,17 +169,18 @@ func (f *Flow) closeEnd(side Side) {
 	})
 }
 
-// leave is how a way says that it is over. A side that has merely nothing more
-// to send leaves the other way open (half-close); one that is gone ends both.
-func (f *Flow) leave(w *way, how ending) {
+// leave is how a way says that it is over, and reports whether the flow is, so
+// that finish must follow. A side that has merely nothing more to send leaves
+// the other way open (half-close); one that is gone ends both.
+func (f *Flow) leave(w *way, how ending) bool {
 	from, to := w.from, w.from.other()
 	passedOn := true
-	if how == eof && f.ended(from) && !f.ends[to].bare() {
+	if how == eof && f.reachedEnd(from) && !f.ends[to].bare() {
 		passedOn = f.ends[to].closeWrite() // this may take a while
 	}
 	f.mu.Lock()
-	w.state = wayOver
-	f.left--
+	defer f.mu.Unlock()
+	f.quit(w)
 	switch {
 	case f.stopped:
 	case how == eof && !passedOn:
@@ -183,19 +202,16 @@ func (f *Flow) leave(w *way, how ending) {
 	default: // the pacer lets nothing go on
 		f.halt(Outcome{Cause: CauseEnded})
 	}
-	last := f.left == 0
-	if !last {
-		f.rest()
+	if f.left == 0 && !f.stopped {
+		f.stopped, f.natural = true, true
+		f.parking.forget(f)
 	}
-	f.mu.Unlock()
-	if last {
-		f.finish()
-	}
+	return f.left == 0
 }
 
-// ended notes that a side has nothing more to send, and reports whether there
-// is anybody left to whom that makes a difference.
-func (f *Flow) ended(side Side) bool {
+// reachedEnd notes that a side has nothing more to send, and reports whether
+// there is anybody left to whom that makes a difference.
+func (f *Flow) reachedEnd(side Side) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reach(side)
@@ -209,44 +225,42 @@ func (f *Flow) reach(side Side) {
 	}
 }
 
-// rest puts the flow among the parked ones, if nothing in it moves. The lock
-// is held.
-func (f *Flow) rest() {
-	if f.resting || f.stopped || f.ways[Client].state == wayMoving || f.ways[Upstream].state == wayMoving {
+// launch gives a way a mover, on a goroutine of its own. The lock is held.
+func (f *Flow) launch(w *way) {
+	w.state = wayMoving
+	f.relay.launch(f.relay.mover(f, w))
+}
+
+// watch has the sweeper look after the flow. The lock is held.
+func (f *Flow) watch() {
+	if f.watched || f.stopped {
 		return
 	}
-	f.resting = true
+	f.watched = true
 	f.relay.mu.Lock()
 	defer f.relay.mu.Unlock()
-	f.relay.active.remove(f)
-	f.relay.parked.add(f)
+	f.relay.watched.add(f)
 }
 
-// resume sets a parked way going. The lock is held.
-func (f *Flow) resume(w *way) {
-	w.state = wayMoving
-	w.moved.Store(f.relay.clock.Load())
-	if f.resting {
-		f.resting = false
-		f.relay.mu.Lock()
-		f.relay.parked.remove(f)
-		f.relay.active.add(f)
-		f.relay.mu.Unlock()
-	}
-	f.relay.running.Add(1)
-	go f.relay.mover(f, w.from).run()
+// unwatch undoes watch. The lock is held.
+func (f *Flow) unwatch() {
+	f.watched = false
+	f.relay.mu.Lock()
+	defer f.relay.mu.Unlock()
+	f.relay.watched.remove(f)
 }
 
-// finish clears up behind a flow of which nothing is left. Nobody else touches
-// it any more, but for a call of End, and an event that comes too late.
+// finish clears up behind a flow of which nothing is left, and tells the
+// handler. Nobody else touches it any more, but for a call of End, and an event
+// that comes too late.
 func (f *Flow) finish() {
 	f.mu.Lock()
-	natural := !f.stopped
-	f.stopped = true
+	if f.watched {
+		f.unwatch()
+	}
 	outcome := f.outcome
 	f.mu.Unlock()
-	if natural {
-		f.relay.parking.forget(f)
+	if f.natural {
 		_ = f.ends[Upstream].stream.Close()
 		_ = f.ends[Client].stream.Close()
 	}
@@ -254,11 +268,7 @@ func (f *Flow) finish() {
 		f.ends[Client].calm()
 	}
 	f.relay.mu.Lock()
-	if f.resting {
-		f.relay.parked.remove(f)
-	} else {
-		f.relay.active.remove(f)
-	}
+	f.relay.flows.remove(f)
 	f.relay.mu.Unlock()
 	f.handler.Ended(outcome)
 	f.relay.running.Done()

@@ -38,7 +38,7 @@ func (s *script) hears(t testing.TB, want string) {
 		if got != want {
 			t.Fatalf("greeted with %q, want %q", got, want)
 		}
-	case <-time.After(patience):
+	case <-time.After(atMost):
 		t.Fatalf("not greeted with %q", want)
 	}
 }
@@ -47,7 +47,7 @@ func (s *script) hears(t testing.TB, want string) {
 func TestGreetingInPieces(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			r := relayWith(t, Config{Quiet: time.Millisecond})
+			r := relayWith(t, Config{})
 			h, s := scripted(map[string]Greeting{
 				"lo arrived": {Then: Carry, Forward: []byte("hel" + "lo")},
 			})
@@ -55,8 +55,8 @@ func TestGreetingInPieces(t *testing.T) {
 			s.hears(t, "h arrived")
 			send(t, u.client, "el")
 			s.hears(t, "el arrived")
-			if r.parking != nil && kind.parks {
-				u.atRest()
+			if kind.parks {
+				u.restIfThere()
 			}
 			send(t, u.client, "lo")
 			s.hears(t, "lo arrived")
@@ -70,7 +70,7 @@ func TestGreetingInPieces(t *testing.T) {
 
 // A greeting has the time that it was given, and is told when that is over.
 func TestGreetingTakesTooLong(t *testing.T) {
-	r := relayByHand(t, Config{Quiet: time.Second})
+	r := relayByHand(t, Config{})
 	h, s := scripted(map[string]Greeting{
 		" arrived":   {Within: 5 * time.Second},
 		" late":      {},
@@ -79,7 +79,7 @@ func TestGreetingTakesTooLong(t *testing.T) {
 	})
 	u := open(t, r.Relay, h, "")
 	s.hears(t, " arrived")
-	eventually(t, "due", func() bool { return u.flow.ways[Client].due.Load() != 0 })
+	eventually(t, "due", u.due)
 	for range 4 {
 		r.pass(time.Second)
 	}
@@ -88,10 +88,10 @@ func TestGreetingTakesTooLong(t *testing.T) {
 	}
 	r.pass(time.Second)
 	s.hears(t, " late")
-	u.parkWith(r) // there is no hurry any more
+	u.restIfThere() // there is no hurry any more
 	send(t, u.client, "he")
 	s.hears(t, "he arrived")
-	eventually(t, "due", func() bool { return u.flow.ways[Client].due.Load() != 0 })
+	eventually(t, "due", u.due)
 	r.pass(time.Second)
 	send(t, u.client, "l")
 	s.hears(t, "l arrived")
@@ -102,11 +102,18 @@ func TestGreetingTakesTooLong(t *testing.T) {
 	}
 }
 
+// due reports whether a greeting will be reminded.
+func (u *tunnel) due() bool {
+	u.flow.mu.Lock()
+	defer u.flow.mu.Unlock()
+	return u.flow.ways[Client].due != 0
+}
+
 // What is late may be let go on, with what there is of it.
 func TestLateGreetingGoesOn(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			h, s := scripted(map[string]Greeting{
 				" arrived":  {Within: time.Millisecond},
 				"X arrived": {Within: time.Millisecond},
@@ -207,9 +214,6 @@ var refusals = map[string]func(t *testing.T, u *tunnel, s *script){
 		}
 	},
 	"from sleep": func(t *testing.T, u *tunnel, _ *script) {
-		if u.inClient == nil || u.flow.relay.config.Quiet <= 0 {
-			return
-		}
 		eventually(t, "some sleep", func() bool {
 			u.flow.mu.Lock()
 			defer u.flow.mu.Unlock()
@@ -228,7 +232,7 @@ func TestRefuse(t *testing.T) {
 	for name, kind := range kinds {
 		for when, before := range refusals {
 			t.Run(name+" "+when, func(t *testing.T) {
-				r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+				r := relayWith(t, Config{})
 				h, s := scripted(map[string]Greeting{"hello arrived": {Then: Refuse}})
 				u := openKind(t, r, h, "", kind)
 				s.hears(t, " arrived")
@@ -263,7 +267,7 @@ func TestRefuse(t *testing.T) {
 func TestRefuseLate(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			h, s := scripted(map[string]Greeting{
 				"x arrived": {Within: 5 * time.Millisecond},
 				" late":     {Then: Refuse},

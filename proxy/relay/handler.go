@@ -16,7 +16,8 @@ import (
 //     it is closed then, rather than given back.
 type Stream = io.ReadWriteCloser
 
-// Ends are the two ends of a flow. They have no deadlines set.
+// Ends are the two ends of a flow. Nobody else may use them until it has ended.
+// They have no deadlines set.
 type Ends struct {
 	Client   Stream
 	Upstream Stream

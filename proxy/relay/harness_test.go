@@ -4,21 +4,22 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+// atMost is how long a test waits for what must come.
+const atMost = 20 * time.Second
 
 // eventually waits until something holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(atMost); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not %s after %v", what, patience)
+			t.Fatalf("not %s after %v", what, atMost)
 		}
 	}
 }
@@ -99,7 +100,7 @@ func (l *listener) how(t testing.TB) Outcome {
 	select {
 	case <-l.ended:
 		return l.outcome
-	case <-time.After(patience):
+	case <-time.After(atMost):
 		t.Fatal("the flow has not ended")
 		return Outcome{}
 	}
@@ -135,7 +136,7 @@ func send(t testing.TB, c io.Writer, s string) {
 func expect(t testing.TB, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(atMost))
 	if n, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Fatalf("got %q, want %q: %v", got[:n], want, err)
 	}
@@ -144,7 +145,7 @@ func expect(t testing.TB, c net.Conn, want string) {
 // rest reads to the end.
 func rest(t testing.TB, c net.Conn) string {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(atMost))
 	got, err := io.ReadAll(c)
 	if err != nil {
 		t.Fatalf("read to the end: %v, after %q", err, got)
@@ -152,14 +153,29 @@ func rest(t testing.TB, c net.Conn) string {
 	return string(got)
 }
 
-// atRest waits until a flow is parked.
+// atRest waits until nobody works for a flow.
 func (u *tunnel) atRest() {
 	u.t.Helper()
-	eventually(u.t, "parked", func() bool {
-		u.flow.mu.Lock()
-		defer u.flow.mu.Unlock()
-		return u.flow.resting
-	})
+	eventually(u.t, "at rest", u.sleeping)
+}
+
+// restIfThere does so where there is rest: elsewhere, ways wait on their own.
+func (u *tunnel) restIfThere() {
+	if runtime.GOOS == "linux" {
+		u.t.Helper()
+		u.atRest()
+	}
+}
+
+func (u *tunnel) sleeping() bool {
+	u.flow.mu.Lock()
+	defer u.flow.mu.Unlock()
+	for i := range u.flow.ways {
+		if u.flow.ways[i].state == wayMoving {
+			return false
+		}
+	}
+	return true
 }
 
 // together runs several things at once, and waits for them.
@@ -196,16 +212,4 @@ func relayByHand(t testing.TB, config Config) *handRelay {
 func (h *handRelay) pass(d time.Duration) {
 	h.time.Add(int64(d))
 	h.sweep()
-}
-
-// parkWith sweeps until a flow is parked.
-func (u *tunnel) parkWith(h *handRelay) {
-	u.t.Helper()
-	h.pass(h.config.Quiet)
-	eventually(u.t, "parked", func() bool {
-		h.pass(h.config.Quiet / 1000)
-		u.flow.mu.Lock()
-		defer u.flow.mu.Unlock()
-		return u.flow.resting
-	})
 }

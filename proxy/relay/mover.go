@@ -1,32 +1,25 @@
 package relay
 
-import (
-	"errors"
-	"os"
-)
+import "time"
 
-// mover works for one way of a flow, on a goroutine of its own. It is taken
-// from a pool: what it needs to wait on a descriptor is bound once.
+// mover works for one way of a flow for as long as there is something to do. It
+// waits for nothing but streams that have no descriptor, and pacers: what has
+// to wait for a descriptor is parked.
+//
+// It is taken from a pool: its calls on descriptors are bound once.
 type mover struct {
 	relay    *Relay
 	flow     *Flow
 	way      *way
 	src, dst *end
 
-	descriptors descriptorCalls // of ends that are bare
-	pending     chan readResult // a Read of a stream that has been left waiting
+	calls   calls           // on descriptors
+	pending chan readResult // a Read of a stream that has been left waiting
+	cargo   cargo           // fetched, and not written
 
-	// What has been fetched and not been written: piece, which is in a buffer,
-	// or held bytes in the pipe. Buffer and pipe are taken when there is
-	// something to fetch, and given back when there is nothing more.
-	piece []byte
-	block *block
-	slab  *slab
-	sip   *sip
-	pipe  *pipe
-	held  int
-
-	bulk bool // a lot is expected: the last fetch filled what it had
+	bulk  bool // a lot is expected: the last fetch filled what it had
+	dry   bool // the last fetch has left nothing
+	guest bool // it works on the goroutine of a waker, who has more to do
 }
 
 // ending says how an operation of a mover, or the mover's work, ended.
@@ -35,7 +28,9 @@ type ending uint8
 const (
 	going       ending = iota // it has not
 	late                      // the greeting takes too long
-	parked                    // the way is parked
+	blocked                   // it would have to wait
+	parked                    // the way is parked: it is somebody else's
+	elsewhere                 // the work goes on, on another goroutine
 	stopped                   // the flow was ended by something else
 	left                      // the client has left before it was greeted
 	refused                   // Greet refused
@@ -46,53 +41,69 @@ const (
 
 func newMover(r *Relay) *mover {
 	m := &mover{relay: r}
-	m.descriptors.bind(m)
+	m.calls.bind(m)
 	return m
 }
 
 // mover gives a way of a flow somebody who works for it.
-func (r *Relay) mover(f *Flow, from Side) *mover {
+func (r *Relay) mover(f *Flow, w *way) *mover {
 	m := r.movers.Get().(*mover)
-	m.flow, m.way, m.src, m.dst = f, &f.ways[from], &f.ends[from], &f.ends[from.other()]
+	m.flow, m.way, m.src, m.dst = f, w, &f.ends[w.from], &f.ends[w.from.other()]
 	return m
 }
 
-// run works until the way is parked, or over.
-func (m *mover) run() {
-	r, f, w := m.relay, m.flow, m.way
+// launch lets a mover work on a goroutine of its own.
+func (r *Relay) launch(m *mover) {
+	r.running.Add(1)
+	go func() {
+		defer r.running.Done()
+		m.work()
+	}()
+}
+
+// work works until the way is parked, or over.
+func (m *mover) work() {
+	r, f, w, guest := m.relay, m.flow, m.way, m.guest
 	how := m.carry()
-	m.abandon()
-	m.release()
-	m.flow, m.way, m.src, m.dst, m.bulk = nil, nil, nil, nil, false
-	r.movers.Put(m)
-	if how != parked {
-		f.leave(w, how)
+	if how == elsewhere {
+		m.guest = false
+		r.launch(m)
+		return
 	}
-	r.running.Done()
+	m.abandon()
+	r.release(&m.cargo)
+	m.flow, m.way, m.src, m.dst, m.bulk, m.dry, m.guest = nil, nil, nil, nil, false, false, false
+	r.movers.Put(m)
+	if how == parked || !f.leave(w, how) {
+		return
+	}
+	if guest {
+		r.running.Go(f.finish)
+		return
+	}
+	f.finish()
 }
 
 // carry moves what the source sends to the destination.
 func (m *mover) carry() ending {
-	w := m.way
-	if w.fresh {
-		early := w.rest
-		w.fresh, w.rest = false, nil
-		if how := m.greet(early, Arrived); how != going {
-			return how
-		}
+	if how := m.resume(); how != going {
+		return how
 	}
 	for {
 		if how := m.deliver(); how != going {
 			return how
 		}
-		if w.ended {
+		if m.way.ended {
 			return eof
+		}
+		if m.guest && m.bulk {
+			return elsewhere
 		}
 		how := m.fetch()
 		if how == parked {
-			return parked // the way is somebody else's now
+			return parked
 		}
-		if w.greeting {
+		if m.way.greeting {
 			how = m.greetWith(how)
 		}
 		if how != going {
@@ -101,12 +112,34 @@ func (m *mover) carry() ending {
 	}
 }
 
+// resume begins, or takes up what was parked.
+func (m *mover) resume() ending {
+	w := m.way
+	m.bulk = w.bulk
+	if w.load != nil {
+		m.cargo = *w.load
+		*w.load = cargo{}
+		m.relay.unload(w.load)
+		w.load = nil
+	}
+	switch {
+	case w.fresh:
+		early := w.rest
+		w.fresh, w.rest = false, nil
+		return m.greet(early, Arrived)
+	case w.late:
+		w.late = false
+		return m.greet(nil, Late)
+	}
+	return going
+}
+
 // greetWith passes on to the handler what has been fetched, and how.
 func (m *mover) greetWith(how ending) ending {
 	switch how {
 	case going:
-		piece := m.piece
-		m.piece = nil
+		piece := m.cargo.piece
+		m.cargo.piece = nil
 		return m.greet(piece, Arrived)
 	case late:
 		return m.greet(nil, Late)
@@ -119,12 +152,11 @@ func (m *mover) greetWith(how ending) ending {
 }
 
 func (m *mover) greet(piece []byte, occasion Occasion) ending {
-	w := m.way
-	w.due.Store(0)
+	m.remind(0)
 	g := m.flow.handler.Greet(piece, occasion)
 	switch g.Then {
 	case Carry:
-		w.greeting, w.rest = false, g.Forward
+		m.way.greeting, m.way.rest = false, g.Forward
 		return m.pay(len(g.Forward))
 	case Refuse:
 		return refused
@@ -133,41 +165,48 @@ func (m *mover) greet(piece []byte, occasion Occasion) ending {
 		return left
 	}
 	if g.Within > 0 {
-		w.due.Store(int64(m.relay.now() + g.Within))
+		m.remind(m.relay.now() + g.Within)
 	}
 	return going
+}
+
+// remind has the greeting go on at a time, even if nothing has come; 0: never.
+func (m *mover) remind(due time.Duration) {
+	f := m.flow
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m.way.due = due
+	if due != 0 && m.src.bare() {
+		f.watch() // a stream is waited for with a timer
+	}
 }
 
 // deliver writes all that there is to write.
 func (m *mover) deliver() ending {
 	for {
 		var n int
-		var err error
-		w := m.way
+		how := going
+		w, c := m.way, &m.cargo
 		switch {
 		case len(w.rest) > 0:
-			n, err = m.write(w.rest)
+			n, how = m.write(w.rest)
 			if w.rest = w.rest[n:]; len(w.rest) == 0 {
 				w.rest = nil
 			}
-		case m.held > 0:
-			n, err = m.drain()
-			m.held -= n
-		case len(m.piece) > 0:
-			n, err = m.write(m.piece)
-			m.piece = m.piece[n:]
+		case c.held > 0:
+			n, how = m.drain()
+			c.held -= n
+		case len(c.piece) > 0:
+			n, how = m.write(c.piece)
+			c.piece = c.piece[n:]
 		default:
 			return going
 		}
 		if n > 0 {
 			m.moved(n)
 		}
-		if err == nil {
-			continue
-		}
-		how := writeFailed
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			how = m.interrupted(true)
+		if how == blocked {
+			how = m.park(true)
 		}
 		if how != going {
 			return how
@@ -198,58 +237,31 @@ func (m *mover) pay(n int) ending {
 	return going
 }
 
-// interrupted finds out why a wait on a descriptor has ended with nothing: the
-// sweeper wants the greeting to be reminded or the way to park, or the flow is
-// over.
-func (m *mover) interrupted(writing bool) ending {
+// park leaves the way to whoever sees the next event: at its destination, while
+// it is writing, or at its source.
+func (m *mover) park(writing bool) ending {
 	f, w := m.flow, m.way
+	if !writing {
+		m.relay.release(&m.cargo)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
 		return stopped
 	}
-	if !w.readNudged && !w.writeNudged {
-		// A deadline that is not ours: who set it wants this end to fail.
-		if writing {
-			return writeFailed
-		}
-		return readFailed
+	w.bulk = m.bulk
+	if writing && !m.cargo.empty() {
+		w.load = m.relay.loads.get()
+		*w.load = m.cargo
+		m.cargo = cargo{}
+		f.watch()
 	}
-	m.calm()
-	if !writing && w.reminded(m.relay.now()) {
-		w.due.Store(0)
-		return late
-	}
-	if !m.relay.quiet(w) || w.due.Load() != 0 {
-		return going
-	}
-	if writing && !m.keep() {
+	switch {
+	case f.park(w, writing):
+		return parked
+	case writing:
 		return writeFailed
-	}
-	if !f.park(w, writing) {
-		w.parks.Store(false)
-		return going
-	}
-	return parked
-}
-
-// release gives back what the mover holds. What is still in it is lost.
-func (m *mover) release() {
-	m.piece = nil
-	if m.block != nil {
-		m.relay.blocks.put(m.block)
-		m.block = nil
-	}
-	if m.slab != nil {
-		m.relay.slabs.put(m.slab)
-		m.slab = nil
-	}
-	if m.sip != nil {
-		m.relay.sips.put(m.sip)
-		m.sip = nil
-	}
-	if m.pipe != nil {
-		m.relay.pipes.put(m.pipe, m.held == 0)
-		m.pipe, m.held = nil, 0
+	default:
+		return readFailed
 	}
 }

@@ -62,7 +62,7 @@ func (p *purse) total() (down, up int) {
 func TestPace(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			p, h := newPurse(), newListener()
 			kind.pace = p
 			u := openKind(t, r, h, "early", kind)

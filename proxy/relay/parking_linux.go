@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parking is an epoll set of the descriptors that parked ways wait for. Each
-// is waited for once (EPOLLONESHOT) and must then be armed again.
+// parking is an epoll set of the descriptors that parked ways wait for, and
+// those who wait on it. A descriptor that has been waited for is not waited for
+// again (EPOLLONESHOT) until it is armed again.
 //
 // The set is known to the runtime's poller as a descriptor like any other, so
 // that waiting on it takes no thread. A descriptor leaves the set when it is
@@ -24,6 +25,8 @@ type parking struct {
 
 	events [128]unix.EpollEvent // the waker's
 	n      int
+
+	calls sync.Pool // of *armCall
 
 	mu     sync.Mutex
 	issued int32   // tickets
@@ -49,7 +52,7 @@ func newParking() (*parking, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("make an epoll set: %w", err)
 	}
-	p := &parking{file: os.NewFile(uintptr(fd), "epoll"), fd: fd}
+	p := &parking{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, calls: sync.Pool{New: newArmCall}}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("wait for an epoll set: %w", err)
@@ -60,43 +63,63 @@ func newParking() (*parking, error) {
 // close ends run. No flow is left.
 func (p *parking) close() error { return p.file.Close() }
 
-// park gives up the mover of a way until its source has something to say, or,
-// while it is writing, until its destination takes something. It reports
-// whether that could be arranged. The flow's lock is held.
+// park leaves a way until its source has something to say, or, while it is
+// writing, until its destination takes something. It reports whether that could
+// be arranged. The lock is held.
 func (f *Flow) park(w *way, writing bool) bool {
 	side, wanted := w.from, uint32(readable)
 	if writing {
 		side, wanted = w.from.other(), uint32(writable)
 	}
 	e := &f.ends[side]
-	if !e.bare() || !f.relay.parking.arm(f, side, e.wants|wanted) {
+	if !e.bare() || !f.parking.arm(f, side, e.wants|wanted) {
 		return false
 	}
-	e.wants |= wanted
 	w.state = wayParked
-	f.rest()
 	return true
 }
 
-// arm waits for one of the events at one end of a flow.
+// arm waits for one of the events at one end of a flow. The flow's lock is held.
 func (p *parking) arm(f *Flow, side Side, events uint32) bool {
 	if f.ticket == (ticket{}) {
 		f.ticket = p.issue(f)
 	}
 	e := &f.ends[side]
-	event := unix.EpollEvent{Events: events | unix.EPOLLONESHOT, Fd: f.ticket.slot<<1 | int32(side), Pad: f.ticket.number}
 	operation := unix.EPOLL_CTL_MOD
 	if !e.listed {
 		operation = unix.EPOLL_CTL_ADD
 	}
-	failed := errors.New("not called")
-	err := e.raw.Control(func(fd uintptr) { failed = unix.EpollCtl(p.fd, operation, int(fd), &event) })
-	if err != nil || failed != nil {
+	c := p.calls.Get().(*armCall)
+	defer p.calls.Put(c)
+	c.set, c.operation = p.fd, operation
+	c.event = unix.EpollEvent{
+		Events: events | unix.EPOLLONESHOT,
+		Fd:     f.ticket.slot<<1 | int32(side),
+		Pad:    f.ticket.number,
+	}
+	if err := e.raw.Control(c.call); err != nil || c.err != nil {
 		return false
 	}
-	e.listed = true
+	e.listed, e.wants = true, events
 	return true
 }
+
+// armCall is a call of epoll_ctl(2).
+type armCall struct {
+	call      func(fd uintptr) // do, bound once
+	set       int
+	operation int
+	event     unix.EpollEvent
+	err       error
+}
+
+func newArmCall() any {
+	c := &armCall{}
+	c.call = c.do
+	return c
+}
+
+func (c *armCall) do(fd uintptr) { c.err = unix.EpollCtl(c.set, c.operation, int(fd), &c.event) }
 
 func (p *parking) issue(f *Flow) ticket {
 	p.mu.Lock()
@@ -114,25 +137,26 @@ func (p *parking) issue(f *Flow) ticket {
 	return ticket{int32(len(p.slots) - 1), p.issued}
 }
 
-// forget takes a flow out of the parking. The flow's lock is held, or nobody
-// else has the flow.
+// forget sees to it that no event finds a flow any more. The flow's lock is
+// held.
 func (p *parking) forget(f *Flow) {
 	if f.ticket == (ticket{}) {
 		return
-	}
-	for side := range f.ends {
-		e := &f.ends[side]
-		if !e.listed {
-			continue
-		}
-		e.listed, e.wants = false, 0
-		_ = e.raw.Control(func(fd uintptr) { _ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, int(fd), nil) })
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.slots[f.ticket.slot] = nil
 	p.free = append(p.free, f.ticket.slot)
 	f.ticket = ticket{}
+}
+
+// remove takes a descriptor out of the set that will stay open.
+func (p *parking) remove(e *end) {
+	if !e.listed {
+		return
+	}
+	e.listed = false
+	_ = e.raw.Control(func(fd uintptr) { _ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, int(fd), nil) })
 }
 
 // run wakes flows until the parking is closed.
@@ -147,7 +171,6 @@ func (p *parking) run() {
 				f.wake(ticket{event.Fd >> 1, event.Pad}, Side(event.Fd&1), event.Events)
 			}
 		}
-		clear(p.events[:p.n])
 	}
 }
 
@@ -155,39 +178,66 @@ func (p *parking) run() {
 func (p *parking) poll(fd uintptr) bool {
 	n, err := unix.EpollWait(int(fd), p.events[:], 0)
 	p.n = max(n, 0)
-	return err == nil && n > 0
+	return err == nil && n > 0 || errors.Is(err, unix.EINTR)
 }
 
-// wake sets those ways going that have waited for an event at one end, and
-// arms the end again for the others.
+// wake sets those ways going that have waited for an event at one end. What is
+// quickly done is done here, and the rest by movers of their own.
 func (f *Flow) wake(t ticket, side Side, events uint32) {
+	for _, m := range f.woken(t, side, events) {
+		if m != nil {
+			m.work()
+		}
+	}
+}
+
+// waiter is a way that may wait at one end of its flow, and for what.
+type waiter struct {
+	way    *way
+	kind   uint32 // what it asks for
+	events uint32 // what it is woken by
+}
+
+// woken launches the movers that an event calls for, but for those that it
+// returns, and arms the end again for a way that it does not concern.
+func (f *Flow) woken(t ticket, side Side, events uint32) (guests [2]*mover) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped || f.ticket != t {
-		return
+		return guests
 	}
-	e := &f.ends[side]
-	wanted := e.wants
-	e.wants = 0
-	from, to := &f.ways[side], &f.ways[side.other()]
-	reads, writes := wanted&unix.EPOLLIN != 0, wanted&unix.EPOLLOUT != 0
-	if reads && events&readable == 0 {
-		e.wants |= readable
-		reads = false
+	waiters := [2]waiter{
+		{&f.ways[side], unix.EPOLLIN, readable},
+		{&f.ways[side.other()], unix.EPOLLOUT, writable},
 	}
-	if writes && events&writable == 0 {
-		e.wants |= writable
-		writes = false
+	wanted, again := f.ends[side].wants, uint32(0)
+	f.ends[side].wants = 0
+	for i, x := range waiters {
+		switch {
+		case wanted&x.kind == 0 || x.way.state != wayParked:
+		case events&x.events == 0:
+			again |= x.events
+		case f.brief(x.way):
+			x.way.state = wayMoving
+			guests[i] = f.relay.mover(f, x.way)
+			guests[i].guest = true
+		default:
+			f.launch(x.way)
+		}
 	}
-	if e.wants != 0 && !f.relay.parking.arm(f, side, e.wants) {
-		// It cannot be waited for here: its movers shall wait themselves.
-		reads, writes = wanted&unix.EPOLLIN != 0, wanted&unix.EPOLLOUT != 0
-		e.wants = 0
+	if again == 0 || f.parking.arm(f, side, again) {
+		return guests
 	}
-	if reads {
-		f.resume(from)
+	for _, x := range waiters {
+		if again&x.kind != 0 {
+			f.launch(x.way) // it finds out what is wrong
+		}
 	}
-	if writes {
-		f.resume(to)
-	}
+	return guests
+}
+
+// brief reports whether a way has little to do, and need not wait for anything
+// but descriptors. The lock is held.
+func (f *Flow) brief(w *way) bool {
+	return !w.greeting && !w.bulk && f.pace == nil && f.ends[w.from.other()].bare()
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestParksAndWakes(t *testing.T) {
-	r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+	r := relayWith(t, Config{})
 	u := open(t, r, nil, "")
 	for range 20 {
 		u.atRest()
@@ -27,7 +27,7 @@ func TestParksAndWakes(t *testing.T) {
 // Many tunnels that go to sleep and wake up all the time lose nothing.
 func TestNothingIsLostInSleep(t *testing.T) {
 	const tunnels, rounds = 16, 150
-	r := relayWith(t, Config{Quiet: time.Millisecond})
+	r := relayWith(t, Config{})
 	data := noise(1 << 20)
 	var wakes [tunnels]int
 	var things []func()
@@ -74,12 +74,6 @@ func TestNothingIsLostInSleep(t *testing.T) {
 	}
 }
 
-func (u *tunnel) sleeping() bool {
-	u.flow.mu.Lock()
-	defer u.flow.mu.Unlock()
-	return u.flow.resting
-}
-
 // descriptors counts those of this process that lead to something whose name
 // begins with kind.
 func descriptors(t testing.TB, kind string) int {
@@ -97,13 +91,12 @@ func descriptors(t testing.TB, kind string) int {
 	return count
 }
 
-// A parked tunnel holds its two connections and nothing else: no goroutine, no
+// A tunnel at rest holds its two connections and nothing else: no goroutine, no
 // pipe and no buffer, even after it has moved a lot.
-func TestParkedTunnelsHoldNothing(t *testing.T) {
+func TestTunnelsAtRestHoldNothing(t *testing.T) {
 	const tunnels = 50
 	r := relayByHand(t, Config{})
 	goroutines, pipes, sockets := runtime.NumGoroutine(), descriptors(t, "pipe:"), descriptors(t, "socket:")
-	var all []*tunnel
 	bulk := noise(1 << 20)
 	for range tunnels {
 		u := open(t, r.Relay, nil, "")
@@ -112,13 +105,15 @@ func TestParkedTunnelsHoldNothing(t *testing.T) {
 			func() { _, _ = u.client.Write(bulk) },
 			func() { _, _ = io.ReadFull(u.server, got) },
 		)
-		all = append(all, u)
+		u.atRest()
+		for i := range u.flow.ways {
+			if w := &u.flow.ways[i]; w.load != nil || len(w.rest) > 0 {
+				t.Error("something is left to be written")
+			}
+		}
 	}
 	if descriptors(t, "pipe:") == pipes {
 		t.Error("no pipe was used to move a lot")
-	}
-	for _, u := range all {
-		u.parkWith(r)
 	}
 	eventually(t, "without goroutines", func() bool { return runtime.NumGoroutine() <= goroutines })
 	if got := descriptors(t, "socket:") - sockets; got != 4*tunnels { // two are the test's
@@ -129,55 +124,88 @@ func TestParkedTunnelsHoldNothing(t *testing.T) {
 	if got := descriptors(t, "pipe:"); got != pipes {
 		t.Errorf("%d descriptors of pipes are left", got-pipes)
 	}
+	if len(r.watched.flows) != 0 {
+		t.Errorf("%d tunnels are watched, without need", len(r.watched.flows))
+	}
 }
 
-// One direction sleeps while the other works.
-func TestDirectionsSleepApart(t *testing.T) {
+// A destination that does not read costs no goroutine, and after a while no
+// pipe either.
+func TestStalledTunnelsHoldNoPipe(t *testing.T) {
+	for name, config := range map[string]Config{
+		"splice": {},
+		"copy":   {Pipes: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := relayByHand(t, config)
+			goroutines, pipes := runtime.NumGoroutine(), descriptors(t, "pipe:")
+			u := open(t, r.Relay, nil, "")
+			data := noise(64 << 20) // more than fits into the sockets on the way
+			done := make(chan error, 1)
+			go func() { _, err := u.client.Write(data); done <- err }()
+			held := func() (load, rest int) {
+				u.flow.mu.Lock()
+				defer u.flow.mu.Unlock()
+				w := &u.flow.ways[Client]
+				if w.state != wayParked {
+					return 0, 0
+				}
+				if w.load != nil {
+					load = w.load.held + len(w.load.piece)
+				}
+				return load, len(w.rest)
+			}
+			eventually(t, "stalled", func() bool { load, _ := held(); return load > 0 })
+			eventually(t, "without goroutines", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // the writer
+			load, _ := held()
+			if r.pass(patience / 2); len(r.watched.flows) != 1 {
+				t.Errorf("%d tunnels are watched", len(r.watched.flows))
+			}
+			r.pass(patience)
+			if now, rest := held(); now != 0 || rest != load {
+				t.Errorf("of %d bytes in a pipe, %d are there still and %d in memory", load, now, rest)
+			}
+			if len(r.watched.flows) != 0 {
+				t.Errorf("%d tunnels are watched, without need", len(r.watched.flows))
+			}
+			r.pass(trimEvery)
+			r.pass(trimEvery)
+			if got := descriptors(t, "pipe:"); got != pipes {
+				t.Errorf("%d descriptors of pipes are left", got-pipes)
+			}
+			// The other direction is not held up.
+			send(t, u.server, "I am busy")
+			expect(t, u.client, "I am busy")
+			got := make([]byte, len(data))
+			if _, err := io.ReadFull(u.server, got); err != nil || sha256.Sum256(got) != sha256.Sum256(data) {
+				t.Errorf("the bytes were changed: %v", err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A stalled tunnel that ends gives back what it held.
+func TestStalledTunnelsEnd(t *testing.T) {
 	r := relayByHand(t, Config{})
+	before := descriptors(t, "pipe:")
 	u := open(t, r.Relay, nil, "")
-	eventually(t, "asleep upwards alone", func() bool {
-		r.pass(r.config.Quiet)
-		send(t, u.server, "x")
-		expect(t, u.client, "x")
+	go func() { _, _ = u.client.Write(make([]byte, 64<<20)) }()
+	eventually(t, "stalled", func() bool {
 		u.flow.mu.Lock()
 		defer u.flow.mu.Unlock()
-		return u.flow.ways[Client].state == wayParked && u.flow.ways[Upstream].state == wayMoving
+		w := &u.flow.ways[Client]
+		return w.state == wayParked && w.load != nil && w.load.held > 0
 	})
-	send(t, u.client, "still here")
-	expect(t, u.server, "still here")
-}
-
-// A destination that does not read costs no pipe and no goroutine either.
-func TestStalledTunnelsSleep(t *testing.T) {
-	r := relayByHand(t, Config{})
-	goroutines, pipes := runtime.NumGoroutine(), descriptors(t, "pipe:")
-	u := open(t, r.Relay, nil, "")
-	_ = u.client.SetWriteDeadline(time.Now().Add(patience))
-	data := noise(64 << 20) // more than fits into the sockets on the way
-	done := make(chan error, 1)
-	go func() { _, err := u.client.Write(data); done <- err }()
-	eventually(t, "stalled", u.flow.ways[Client].stalled.Load)
-	u.parkWith(r)
-	u.flow.mu.Lock()
-	if kept := len(u.flow.ways[Client].rest); kept == 0 || kept > pipeBytes {
-		t.Errorf("%d bytes are kept", kept)
+	u.flow.End()
+	u.handler.how(t)
+	if got := descriptors(t, "pipe:"); got != before {
+		t.Errorf("%d descriptors are left", got-before)
 	}
-	u.flow.mu.Unlock()
-	r.pass(trimEvery)
-	r.pass(trimEvery)
-	if got := descriptors(t, "pipe:"); got != pipes {
-		t.Errorf("%d descriptors of pipes are left", got-pipes)
-	}
-	eventually(t, "without goroutines", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // the writer
-	// The other direction is not held up.
-	send(t, u.server, "I am busy")
-	expect(t, u.client, "I am busy")
-	got := make([]byte, len(data))
-	if _, err := io.ReadFull(u.server, got); err != nil || sha256.Sum256(got) != sha256.Sum256(data) {
-		t.Errorf("the bytes were changed: %v", err)
-	}
-	if err := <-done; err != nil {
-		t.Error(err)
+	if r.pipes.open != 0 {
+		t.Errorf("%d pipes are counted as open", r.pipes.open)
 	}
 }
 
@@ -186,38 +214,65 @@ func TestStalledTunnelsSleep(t *testing.T) {
 func TestLateEvents(t *testing.T) {
 	r := relayByHand(t, Config{})
 	first := open(t, r.Relay, nil, "")
-	first.parkWith(r)
+	first.atRest()
 	old := first.flow.ticket
 	first.flow.End()
 	first.handler.how(t)
-	second := open(t, r.Relay, nil, "")
-	second.parkWith(r)
-	if second.flow.ticket.slot != old.slot || second.flow.ticket == old {
-		t.Fatalf("tickets %v and %v: the place is not used again", old, second.flow.ticket)
+	shared := false
+	for range r.parkings { // one of them is that of the first
+		u := open(t, r.Relay, nil, "")
+		u.atRest()
+		if u.flow.parking != first.flow.parking {
+			continue
+		}
+		shared = u.flow.ticket.slot == old.slot && u.flow.ticket != old
+		for _, f := range []*Flow{first.flow, u.flow} {
+			if f.woken(old, Client, readable) != [2]*mover{} || !u.sleeping() {
+				t.Error("woken by another's event")
+			}
+		}
+		send(t, u.client, "ping")
+		expect(t, u.server, "ping")
 	}
-	for _, f := range []*Flow{first.flow, second.flow} {
-		f.wake(old, Client, readable)
+	if !shared {
+		t.Error("the place of a flow is not used again")
 	}
-	if !second.sleeping() {
-		t.Error("woken by another's event")
-	}
-	send(t, second.client, "ping")
-	expect(t, second.server, "ping")
 }
 
-// Where the epoll set takes no more, tunnels go on with their goroutines.
+// An event at one end wakes the way that it concerns, and the other one goes on
+// waiting there.
+func TestTwoWaitAtOneEnd(t *testing.T) {
+	r := relayByHand(t, Config{})
+	u := open(t, r.Relay, nil, "")
+	data := noise(64 << 20)
+	go func() { _, _ = u.client.Write(data) }()
+	eventually(t, "stalled", func() bool {
+		u.flow.mu.Lock()
+		defer u.flow.mu.Unlock()
+		return u.flow.ways[Client].load != nil && u.flow.ways[Client].state == wayParked &&
+			u.flow.ends[Upstream].wants == readable|writable
+	})
+	for range 5 {
+		send(t, u.server, "tick")
+		expect(t, u.client, "tick")
+	}
+	got := make([]byte, len(data))
+	if _, err := io.ReadFull(u.server, got); err != nil || sha256.Sum256(got) != sha256.Sum256(data) {
+		t.Errorf("the bytes were changed: %v", err)
+	}
+}
+
+// Where the system lets nothing more be waited for, the flow ends.
 func TestParkingThatFails(t *testing.T) {
 	r := relayByHand(t, Config{})
 	u := open(t, r.Relay, nil, "")
-	fd := r.parking.fd
-	r.parking.fd = -1
-	eventually(t, "turned away", func() bool {
-		r.pass(r.config.Quiet)
-		return !u.flow.ways[Client].parks.Load() && !u.flow.ways[Upstream].parks.Load()
-	})
-	r.parking.fd = fd
+	u.atRest()
+	u.flow.mu.Lock()
+	u.flow.parking.fd = -1 // the waker uses its file
+	u.flow.mu.Unlock()
 	send(t, u.client, "ping")
 	expect(t, u.server, "ping")
-	send(t, u.server, "pong")
-	expect(t, u.client, "pong")
+	if how := u.handler.how(t); how.Cause != CauseBroken {
+		t.Errorf("ended %v", how)
+	}
 }

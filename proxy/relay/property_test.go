@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"testing"
-	"time"
 )
 
 // FuzzInterleaving lets both peers write pieces, close and rest in any order,
@@ -22,7 +21,7 @@ func FuzzInterleaving(f *testing.F) {
 		if len(program) > 40 {
 			return
 		}
-		config := Config{Quiet: time.Millisecond}
+		config := Config{}
 		if copies {
 			config.Pipes = -1
 		}

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,10 +11,6 @@ import (
 
 // Config is how a relay behaves. A zero takes the default.
 type Config struct {
-	// Quiet parks a direction of a flow in which nothing has moved for this
-	// long. Default 1 s; negative: nothing is parked.
-	Quiet time.Duration
-
 	// Idle ends a flow in which nothing has moved either way for this long.
 	// Default 1 h; negative: never.
 	Idle time.Duration
@@ -25,14 +22,15 @@ type Config struct {
 	Pipes int
 }
 
-// Defaults of Config.
+// Defaults and bounds.
 const (
-	defaultQuiet = time.Second
 	defaultIdle  = time.Hour
 	defaultPipes = 32
 
-	longestTick  = 250 * time.Millisecond
+	longestTick  = 100 * time.Millisecond
 	shortestTick = time.Millisecond
+
+	maxParkings = 16
 )
 
 // ErrClosed is what Start returns once Close has been called.
@@ -46,24 +44,28 @@ type Relay struct {
 	now    func() time.Duration
 	clock  atomic.Int64 // of the last sweep, nanoseconds
 
-	blocks  pool[block]
-	slabs   pool[slab]
-	sips    pool[sip]
-	pipes   *pipes
-	parking *parking
-	movers  sync.Pool
+	blocks pool[block]
+	slabs  pool[slab]
+	sips   pool[sip]
+	loads  pool[cargo]
+	pipes  *pipes
+	movers sync.Pool // of *mover
+
+	parkings []*parking // each flow has its own one of them
+	next     atomic.Uint32
 
 	running sync.WaitGroup // flows, and goroutines that work for them
-	service sync.WaitGroup // waker and sweeper
+	service sync.WaitGroup // wakers and sweeper
 	stop    chan struct{}
 
 	closing sync.Once
 	failure error // of Close
 
-	mu     sync.Mutex
-	closed bool
-	active roll // flows with a direction that is not parked
-	parked roll // flows of which each direction is parked or over
+	mu      sync.Mutex
+	closed  bool
+	flows   roll
+	watched roll // those that the sweeper looks after
+
 	sweeps sweepState
 }
 
@@ -89,7 +91,7 @@ func New(config Config) (*Relay, error) {
 	return r, nil
 }
 
-// newRelay makes a relay that nobody sweeps and nobody wakes yet.
+// newRelay makes a relay that nobody sweeps, and that cannot wait yet.
 func newRelay(config Config) *Relay {
 	config = config.complete()
 	began := time.Now()
@@ -101,24 +103,35 @@ func newRelay(config Config) *Relay {
 		stop:   make(chan struct{}),
 	}
 	r.movers.New = func() any { return newMover(r) }
+	r.flows.place = func(f *Flow) *int { return &f.place }
+	r.watched.place = func(f *Flow) *int { return &f.watchPlace }
 	return r
 }
 
-// open begins to wait for parked flows.
+// open begins to wait for events: with a goroutine for each core.
 func (r *Relay) open() error {
-	p, err := newParking()
-	if err != nil {
-		return fmt.Errorf("relay: %w", err)
+	for range min(runtime.GOMAXPROCS(0), maxParkings) {
+		p, err := newParking()
+		if err != nil {
+			_ = r.closeParkings()
+			return fmt.Errorf("relay: %w", err)
+		}
+		r.parkings = append(r.parkings, p)
+		r.service.Go(p.run)
 	}
-	r.parking = p
-	r.service.Go(p.run)
 	return nil
 }
 
-func (c Config) complete() Config {
-	if c.Quiet == 0 {
-		c.Quiet = defaultQuiet
+func (r *Relay) closeParkings() error {
+	var errs []error
+	for _, p := range r.parkings {
+		errs = append(errs, p.close())
 	}
+	r.service.Wait()
+	return errors.Join(errs...)
+}
+
+func (c Config) complete() Config {
 	if c.Idle == 0 {
 		c.Idle = defaultIdle
 	}
@@ -128,15 +141,12 @@ func (c Config) complete() Config {
 	return c
 }
 
-// tick is how often to sweep: often enough for the shorter limit.
+// tick is how often to sweep.
 func (c Config) tick() time.Duration {
-	tick := longestTick
-	for _, limit := range []time.Duration{c.Quiet, c.Idle} {
-		if limit > 0 {
-			tick = min(tick, limit/4)
-		}
+	if c.Idle < 0 {
+		return longestTick
 	}
-	return max(tick, shortestTick)
+	return max(min(longestTick, c.Idle/4), shortestTick)
 }
 
 // Start carries bytes between two ends, which belong to the flow from now on,
@@ -152,7 +162,7 @@ func (r *Relay) Start(ends Ends, early []byte, handler Handler) (*Flow, error) {
 		return nil, ErrClosed
 	}
 	r.running.Add(1) // until finish
-	r.active.add(f)
+	r.flows.add(f)
 	r.mu.Unlock()
 	f.begin()
 	return f, nil
@@ -167,8 +177,7 @@ func (r *Relay) Close() error {
 		}
 		r.running.Wait()
 		close(r.stop)
-		r.failure = r.parking.close()
-		r.service.Wait()
+		r.failure = r.closeParkings()
 		r.pipes.close()
 	})
 	return r.failure
@@ -179,5 +188,5 @@ func (r *Relay) shut() []*Flow {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	return append(r.active.all(), r.parked.all()...)
+	return r.flows.all()
 }

@@ -2,19 +2,22 @@ package relay
 
 import "slices"
 
-// roll is a set of flows. A flow is on one roll at a time, and knows its place
-// there. The Relay's lock guards it.
-type roll struct{ flows []*Flow }
+// roll is a set of flows, each of which knows its place there. The Relay's lock
+// guards it.
+type roll struct {
+	flows []*Flow
+	place func(*Flow) *int
+}
 
 func (l *roll) add(f *Flow) {
-	f.place = len(l.flows)
+	*l.place(f) = len(l.flows)
 	l.flows = append(l.flows, f)
 }
 
 func (l *roll) remove(f *Flow) {
-	last := len(l.flows) - 1
-	l.flows[f.place] = l.flows[last]
-	l.flows[f.place].place = f.place
+	last, place := len(l.flows)-1, *l.place(f)
+	l.flows[place] = l.flows[last]
+	*l.place(l.flows[place]) = place
 	l.flows[last] = nil
 	l.flows = l.flows[:last]
 }

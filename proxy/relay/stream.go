@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"io"
-	"net"
 	"time"
 )
 
@@ -27,7 +26,7 @@ func (m *mover) fetchStream() ending {
 		result := m.read(into)
 		if result.n > 0 {
 			m.bulk = result.n == len(into)
-			m.piece = into[:result.n]
+			m.cargo.piece = into[:result.n]
 			if m.way.greeting {
 				return going
 			}
@@ -49,26 +48,27 @@ func (m *mover) fetchStream() ending {
 // vessel is what to read into: the block while a lot comes, and the sip, with
 // the block given back, otherwise. A Read that is under way has its own.
 func (m *mover) vessel() []byte {
+	c := &m.cargo
 	switch {
-	case m.pending != nil && m.block != nil:
-		return m.block[:]
+	case m.pending != nil && c.block != nil:
+		return c.block[:]
 	case m.pending != nil:
-		return m.sip[:]
+		return c.sip[:]
 	}
-	m.release()
+	m.relay.release(c)
 	if m.bulk {
-		m.block = m.relay.blocks.get()
-		return m.block[:]
+		c.block = m.relay.blocks.get()
+		return c.block[:]
 	}
-	m.sip = m.relay.sips.get()
-	return m.sip[:]
+	c.sip = m.relay.sips.get()
+	return c.sip[:]
 }
 
 // read reads from the source. While a greeting has a limit, it does so on
 // another goroutine, which it leaves waiting when the limit has passed: not
 // every stream can be read again behind a deadline.
 func (m *mover) read(into []byte) readResult {
-	due := m.way.due.Load()
+	due := m.way.due // written by this goroutine alone
 	if m.pending == nil {
 		if due == 0 {
 			n, err := m.src.stream.Read(into)
@@ -116,16 +116,16 @@ func (m *mover) abandon() {
 // writeStream writes to a stream that has no descriptor. It makes known that it
 // does, and does not begin once the flow is over: the client may have been
 // given back.
-func (m *mover) writeStream(p []byte) (int, error) {
+func (m *mover) writeStream(p []byte) (int, ending) {
 	if !m.enterWrite(true) {
-		return 0, net.ErrClosed
+		return 0, stopped
 	}
 	n, err := m.dst.stream.Write(p)
 	m.enterWrite(false)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
+	if err != nil || n < len(p) {
+		return n, writeFailed
 	}
-	return n, err
+	return n, going
 }
 
 // enterWrite says whether the way is in a Write. It is false when the flow is

@@ -19,7 +19,7 @@ import (
 func TestStreamsCarryEverything(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+			r := relayWith(t, Config{})
 			for _, size := range []int{0, 1, sipBytes - 1, sipBytes, sipBytes + 1, sipBytes + blockBytes, 1 << 20} {
 				openKind(t, r, newListener(), "early ", kind).exchange(noise(size), "early ")
 			}
@@ -69,7 +69,7 @@ func certificate(t testing.TB) tls.Certificate {
 
 // The client may speak TLS to us, as it does to a proxy with a certificate.
 func TestTLSClient(t *testing.T) {
-	r := relayWith(t, Config{Quiet: 4 * time.Millisecond})
+	r := relayWith(t, Config{})
 	outer, inner := pair(t)
 	upstream, server := pair(t)
 	client := tls.Client(outer, &tls.Config{InsecureSkipVerify: true})

@@ -4,14 +4,15 @@ import "time"
 
 // sweepState is the sweeper's own.
 type sweepState struct {
-	flows    []*Flow       // those of this sweep
-	rounds   time.Duration // when the parked flows were last looked at
-	trimming time.Duration // when the pipes were
+	flows    []*Flow       // those that it looks at
+	rounds   time.Duration // when it has last looked at all flows
+	trimming time.Duration // when it has at the pipes
 }
 
 const (
-	longestRound = 10 * time.Second // between looks at the parked flows
+	longestRound = 10 * time.Second // between looks at all flows
 	trimEvery    = 5 * time.Second  // looks at the pipes
+	patience     = time.Second      // with a destination, before pipe and buffer are taken back
 )
 
 // sweep moves the clock on and looks after what takes too long. It is called by
@@ -20,12 +21,12 @@ func (r *Relay) sweep() {
 	now := r.now()
 	r.clock.Store(int64(now))
 	s := &r.sweeps
-	for _, f := range r.list(&r.active) {
-		f.sweep(now)
+	for _, f := range r.list(&r.watched) {
+		f.tend(now)
 	}
 	if r.config.Idle > 0 && now-s.rounds >= min(r.config.Idle/16, longestRound) {
 		s.rounds = now
-		for _, f := range r.list(&r.parked) {
+		for _, f := range r.list(&r.flows) {
 			f.expire(now)
 		}
 	}
@@ -45,70 +46,58 @@ func (r *Relay) list(l *roll) []*Flow {
 	return r.sweeps.flows
 }
 
-// sweep looks after a flow that has a way that is not parked.
-func (f *Flow) sweep(now time.Duration) {
-	if f.expire(now) {
+// tend reminds a greeting whose time is up, and takes pipes and buffers from
+// ways whose destination takes nothing. It is done with the flow once there is
+// neither to wait for.
+func (f *Flow) tend(now time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.watched || f.stopped {
 		return
+	}
+	more := false
+	if up := &f.ways[Client]; up.due != 0 {
+		if more = now < up.due || up.state != wayParked; !more {
+			up.due, up.late = 0, true
+			f.launch(up)
+		}
 	}
 	for i := range f.ways {
 		w := &f.ways[i]
-		if !f.ends[i].bare() {
+		if w.state != wayParked || w.load == nil {
 			continue
 		}
-		if w.reminded(now) || w.due.Load() == 0 && w.parks.Load() && f.relay.quiet(w) {
-			f.nudge(w)
+		if now-time.Duration(w.moved.Load()) < patience {
+			more = true
+			continue
 		}
+		f.lighten(w)
 	}
+	if !more {
+		f.unwatch()
+	}
+}
+
+// lighten puts what a parked way holds into memory of its size.
+func (f *Flow) lighten(w *way) {
+	kept := make([]byte, len(w.load.piece)+w.load.held)
+	if w.load.held == 0 {
+		copy(kept, w.load.piece)
+	} else if !w.load.pipe.empty(kept) {
+		return // it stays where it is
+	} else {
+		w.load.held = 0
+	}
+	w.rest = kept
+	f.relay.unload(w.load)
+	w.load = nil
 }
 
 // expire ends a flow that has been idle for too long. Movements are stamped
 // with the sweep before them, so that they may be a tick younger than they look.
-func (f *Flow) expire(now time.Duration) bool {
-	limit := f.relay.config.Idle
+func (f *Flow) expire(now time.Duration) {
 	last := max(f.ways[Client].moved.Load(), f.ways[Upstream].moved.Load())
-	if limit <= 0 || now-time.Duration(last) < limit+f.relay.tick {
-		return false
-	}
-	f.stop(Outcome{Cause: CauseIdle})
-	return true
-}
-
-// quiet reports whether nothing has moved on a way for as long as it takes to
-// be parked.
-func (r *Relay) quiet(w *way) bool {
-	return w.parks.Load() && r.clock.Load()-w.moved.Load() >= int64(r.config.Quiet)
-}
-
-// reminded reports whether the greeting should have gone on by now.
-func (w *way) reminded(now time.Duration) bool {
-	due := w.due.Load()
-	return due != 0 && now >= time.Duration(due)
-}
-
-// nudge makes the mover of a way look up from its wait.
-func (f *Flow) nudge(w *way) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.stopped || w.state != wayMoving:
-	case w.stalled.Load():
-		if !w.writeNudged {
-			w.writeNudged = f.ends[w.from.other()].interruptWrite()
-		}
-	case !w.readNudged:
-		w.readNudged = f.ends[w.from].interruptRead()
-	}
-}
-
-// calm undoes nudge. The flow's lock is held.
-func (m *mover) calm() {
-	w := m.way
-	if w.readNudged {
-		w.readNudged = false
-		_ = m.src.tcp.SetReadDeadline(time.Time{})
-	}
-	if w.writeNudged {
-		w.writeNudged = false
-		_ = m.dst.tcp.SetWriteDeadline(time.Time{})
+	if now-time.Duration(last) >= f.relay.config.Idle+f.relay.tick {
+		f.stop(Outcome{Cause: CauseIdle})
 	}
 }

@@ -16,8 +16,9 @@ const MaxJustification = 300
 type Grant struct {
 	ID            string // given by the Store
 	Key           policy.GrantKey
-	Host          string     // what was asked for when the warning came
-	From          netip.Addr // from where it was continued
+	Door          policy.Door // where the warning came
+	Host          string      // what was asked for then
+	From          netip.Addr  // from where it was continued
 	Given         time.Time
 	Until         time.Time // exclusive
 	Justification string    // as [Tidy] leaves it; empty where none was given

@@ -31,6 +31,7 @@ type entry struct {
 	Client        netip.Addr `json:"client,omitzero"`
 	Rule          string     `json:"rule"`
 	App           string     `json:"app,omitempty"`
+	Door          string     `json:"door,omitempty"`
 	Host          string     `json:"host,omitempty"`
 	From          netip.Addr `json:"from,omitzero"`
 	Given         time.Time  `json:"given"`
@@ -46,6 +47,7 @@ func lineOfGrant(g *Grant) line {
 		Client:        g.Key.Client,
 		Rule:          g.Key.Rule,
 		App:           g.Key.App,
+		Door:          g.Door.String(),
 		Host:          g.Host,
 		From:          g.From,
 		Given:         g.Given.UTC(),
@@ -93,9 +95,11 @@ func parseLine(text []byte) (line, error) {
 
 // grant is the entry as a store holds it.
 func (e *entry) grant() Grant {
+	door, _ := policy.ParseDoor(e.Door) // it is told of, and decides nothing
 	return Grant{
 		ID:            e.ID,
 		Key:           policy.GrantKey{Holder: policy.Holder{User: e.User, Client: e.Client}, Rule: e.Rule, App: e.App},
+		Door:          door,
 		Host:          e.Host,
 		From:          e.From,
 		Given:         e.Given,

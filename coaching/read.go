@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"go.uber.org/zap"
 )
@@ -19,7 +20,7 @@ const brokenSuffix = ".broken"
 // the order in which they were given. There is none where there is no journal.
 func readJournal(path string, limit int, log *zap.Logger) ([]Grant, error) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
 	}
 	if err != nil {

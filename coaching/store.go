@@ -202,6 +202,9 @@ func (s *Store) Revoke(ctx context.Context, id string) (Grant, error) {
 func (s *Store) Next() time.Time {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if len(s.over) > 0 {
+		return s.over[0].Until
+	}
 	return s.ends.next()
 }
 

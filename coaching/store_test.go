@@ -88,6 +88,9 @@ func TestAddTwice(t *testing.T) {
 	}
 	// Once it has ended, it is another.
 	next := add(t, s, key, first.Until, time.Hour)
+	if !s.Next().Equal(first.Until) {
+		t.Errorf("the end of the first is forgotten: next %v", s.Next())
+	}
 	if next.ID == first.ID || s.Len() != 1 {
 		t.Errorf("%+v, %d held", next, s.Len())
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // AdminFacts is everything that the admin listener shows or sets in motion.
-// All fields must be set; the funcs must be safe for concurrent use.
+// All fields must be set that do not say otherwise; the funcs must be safe for
+// concurrent use.
 type AdminFacts struct {
 	Metrics http.Handler
 	Ready   func() Readiness
@@ -19,6 +20,7 @@ type AdminFacts struct {
 	Status  func() Status
 	Explain func(Question) (policy.Explanation, error) // an error means a bad question
 	Policy  func() PolicyReport
+	Grants  GrantFacts // the zero GrantFacts holds none
 }
 
 // AdminConfig says how the admin listener protects itself.

@@ -5,7 +5,8 @@
 //	             status, explain and the policy in force. Loopback by default.
 //	[NewPortal]  for employees: what this is and whom to ask, the page for
 //	             names that the DNS door answered with the portal's address,
-//	             and the proxy auto-configuration file.
+//	             the page by which people continue past a warning, and the
+//	             proxy auto-configuration file.
 //
 // The package owns no state and takes no decision. Every fact that it shows
 // comes through a func field, so that it can be read, and tested, without a

@@ -18,10 +18,11 @@ var pageSource string
 //go:embed pages.css
 var pageStyle string
 
-// pages holds the two pages of this package, ready to be filled in.
+// pages holds the pages of this package, ready to be filled in.
 type pages struct {
 	admin  *template.Template
 	portal *template.Template
+	notice *template.Template
 	policy string // Content-Security-Policy that lets their own style through
 }
 
@@ -44,6 +45,7 @@ func newPages() *pages {
 	return &pages{
 		admin:  all.Lookup("admin"),
 		portal: all.Lookup("portal"),
+		notice: all.Lookup("notice"),
 		policy: "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; style-src 'sha256-" +
 			base64.StdEncoding.EncodeToString(hash[:]) + "'",
 	}
@@ -51,6 +53,10 @@ func newPages() *pages {
 
 // write fills in a page whole before it sends the first byte.
 func (p *pages) write(w http.ResponseWriter, page *template.Template, v any) {
+	p.writeStatus(w, http.StatusOK, page, v)
+}
+
+func (p *pages) writeStatus(w http.ResponseWriter, status int, page *template.Template, v any) {
 	var body bytes.Buffer
 	if err := page.Execute(&body, v); err != nil {
 		http.Error(w, "cannot write the page: "+err.Error(), http.StatusInternalServerError)
@@ -58,5 +64,6 @@ func (p *pages) write(w http.ResponseWriter, page *template.Template, v any) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", p.policy)
+	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // the client has gone: nobody to tell
 }

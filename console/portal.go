@@ -19,8 +19,11 @@ type PortalFacts struct {
 	// Refusal judges a host that the client asked for by name, and what that
 	// name leads to, as the DNS door does for that client now. False means
 	// that the policy lets it through. It may look the name up, and ends with
-	// its context.
-	Refusal func(ctx context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool)
+	// its context. url is the whole address, to come back to past a warning.
+	Refusal func(ctx context.Context, client netip.Addr, host policy.Host, url string) (blockpage.Refusal, bool)
+
+	// Coaching lets people past warnings. The zero Coaching lets nobody.
+	Coaching Coaching
 
 	// AutoConfiguration is the proxy auto-configuration file for a client that
 	// reached the portal under a host. An error says why there is none, and is
@@ -42,15 +45,16 @@ type PortalConfig struct {
 
 // portal answers the portal listener.
 type portal struct {
-	config PortalConfig
-	facts  PortalFacts
-	own    http.Handler
-	pages  *pages
+	config     PortalConfig
+	facts      PortalFacts
+	own        http.Handler
+	pages      *pages
+	sameOrigin *http.CrossOriginProtection
 }
 
 // NewPortal makes the handler of the portal listener.
 func NewPortal(config PortalConfig, facts PortalFacts) http.Handler {
-	p := &portal{config: config, facts: facts, pages: newPages()}
+	p := &portal{config: config, facts: facts, pages: newPages(), sameOrigin: http.NewCrossOriginProtection()}
 	p.own = secure(p.routes())
 	return p
 }
@@ -67,7 +71,10 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.own.ServeHTTP(w, r)
 		return
 	}
-	if refusal, refused := p.facts.Refusal(r.Context(), clientOf(r), host); refused {
+	// The browser believes that it is connected to that host. It must ask for
+	// the host's address again, and not go on here, once the host is let through.
+	w.Header().Set("Connection", "close")
+	if refusal, refused := p.facts.Refusal(r.Context(), clientOf(r), host, "http://"+r.Host+r.URL.RequestURI()); refused {
 		blockpage.Write(w, r, http.StatusForbidden, refusal)
 		return
 	}
@@ -93,10 +100,27 @@ func (p *portal) isOwn(host policy.Host) bool {
 }
 
 func (p *portal) about(w http.ResponseWriter, r *http.Request) {
+	if foreignName(p, r) != "" {
+		w.Header().Set("Refresh", retryForeign)
+	}
 	p.pages.write(w, p.pages.portal, portalPage{
 		Organisation: p.facts.Organisation(),
 		Host:         foreignName(p, r),
 	})
+}
+
+// retryForeign is after how many seconds a browser asks again for a site that
+// led here although the policy lets it through.
+const retryForeign = "5"
+
+// elsewhere answers for paths that are none of the portal's own. Under the
+// name of a site, they are what somebody wanted of that site.
+func (p *portal) elsewhere(w http.ResponseWriter, r *http.Request) {
+	if foreignName(p, r) == "" {
+		http.NotFound(w, r)
+		return
+	}
+	p.about(w, r)
 }
 
 // foreignName is the name under which a client came here although the policy

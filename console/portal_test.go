@@ -16,11 +16,11 @@ func testPortal(config PortalConfig) http.Handler {
 		Organisation: func() policy.Organisation {
 			return policy.Organisation{Name: "Example <Rockets>", Contact: "it@corp.example"}
 		},
-		Refusal: func(_ context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+		Refusal: func(_ context.Context, client netip.Addr, host policy.Host, url string) (blockpage.Refusal, bool) {
 			if client != netip.MustParseAddr("192.0.2.1") || !strings.HasSuffix(host.Name(), "zoom.us") {
 				return blockpage.Refusal{}, false
 			}
-			return blockpage.Refusal{Rule: "memo", Host: host.Name(), Reason: "because of the memo"}, true
+			return blockpage.Refusal{Rule: "memo", Host: host.Name(), Reason: "because of the memo, not at " + url}, true
 		},
 		AutoConfiguration: testScript,
 	})
@@ -40,11 +40,12 @@ func TestPortal(t *testing.T) {
 		{"no interception", "GET", "192.0.2.9", "/ca.crt", 404, "interception is off"},
 		{"refused name", "GET", "us04web.zoom.us", "/", 403, "because of the memo"},
 		{"refused name, capitals and port", "GET", "Zoom.US.:80", "/", 403, "because of the memo"},
-		{"refused name, any path", "GET", "zoom.us", "/j/123?pwd=x", 403, "because of the memo"},
+		{"refused name, any path", "GET", "zoom.us", "/j/123?pwd=x", 403, "because of the memo, not at http://zoom.us/j/123?pwd=x"},
 		{"refused name, any method", "POST", "zoom.us", "/j/123", 403, "because of the memo"},
 		{"refused name, pac", "GET", "zoom.us", "/proxy.pac", 403, "because of the memo"},
 		{"name of its own", "GET", "gate.zoom.us", "/", 200, "network gateway"},
 		{"name let through", "GET", "www.corp.example", "/", 200, "www.corp.example</strong> is not refused"},
+		{"name let through, any path", "GET", "www.corp.example", "/a/b?c", 200, "www.corp.example</strong> is not refused"},
 		{"wpad", "GET", "wpad.corp.example", "/wpad.dat", 200, "FindProxyForURL"},
 		{"localhost", "GET", "localhost:8080", "/", 200, "network gateway"},
 		{"no host", "GET", "", "/", 400, "names no host"},

@@ -17,7 +17,7 @@ func TestAuthorityCertificate(t *testing.T) {
 	der := []byte{0x30, 0x82, 0, 1, 2, 3}
 	h := NewPortal(PortalConfig{Hosts: []string{"gate.corp.example"}}, PortalFacts{
 		Organisation: func() policy.Organisation { return policy.Organisation{} },
-		Refusal: func(_ context.Context, _ netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+		Refusal: func(_ context.Context, _ netip.Addr, host policy.Host, _ string) (blockpage.Refusal, bool) {
 			return blockpage.Refusal{Host: host.Name(), Reason: "because of the memo"}, host.Name() == "zoom.us"
 		},
 		AutoConfiguration: testScript,

@@ -69,6 +69,20 @@ func (q Question) Ask(program *policy.Program, now time.Time) (policy.Explanatio
 	return program.Explain(request), nil
 }
 
+// AskEngine is Ask for a gateway that runs: what clients have continued to
+// counts, save for a time that is over, of which nobody knows who held what.
+func (q Question) AskEngine(engine *policy.Engine, now time.Time) (policy.Explanation, error) {
+	program := engine.Program()
+	request, err := q.request(program, now)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	if request.At.Before(now) {
+		return program.Explain(request), nil
+	}
+	return engine.Explain(request), nil
+}
+
 func (q Question) request(program *policy.Program, now time.Time) (*policy.Request, error) {
 	identity, err := q.identity(program)
 	if err != nil {

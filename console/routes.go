@@ -1,6 +1,10 @@
 package console
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/sallyport/sallyport/blockpage"
+)
 
 // routes is the whole surface of the admin listener. Methods that are not
 // listed are answered 405 by the mux; GET includes HEAD.
@@ -14,6 +18,8 @@ func (a *admin) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", a.status)
 	mux.HandleFunc("GET /api/v1/explain", a.explain)
 	mux.HandleFunc("GET /api/v1/policy", a.policy)
+	mux.HandleFunc("GET /api/v1/grants", a.grants)
+	mux.HandleFunc("DELETE /api/v1/grants/{id}", a.revoke)
 	return secure(a.guard(mux))
 }
 
@@ -26,5 +32,8 @@ func (p *portal) routes() http.Handler {
 	mux.HandleFunc("GET /proxy.pac", p.pac)
 	mux.HandleFunc("GET /wpad.dat", p.pac)
 	mux.HandleFunc("GET /ca.crt", p.certificate)
+	mux.HandleFunc("GET "+blockpage.ContinuePath, p.continuing)
+	mux.HandleFunc("POST "+blockpage.ContinuePath, p.continuing)
+	mux.HandleFunc("GET /", p.elsewhere)
 	return mux
 }

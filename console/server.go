@@ -15,7 +15,7 @@ const (
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
-	maxBodyBytes   = 4 << 10 // no endpoint reads a body; this much is drained
+	maxBodyBytes   = 4 << 10 // the one form is short; of anything else this much is drained
 )
 
 // NewServer puts h into an HTTP server with the limits that both listeners

@@ -18,20 +18,22 @@ type Config struct {
 	Policy string
 
 	// State is the folder for what must outlive the process: the copies of lists
-	// by URL. It is made when it is needed. Empty: "state" beside the policy.
+	// by URL, the grants of people who continued past a warning and the key that
+	// signs their links. It is made when it is needed. Empty: "state" beside the policy.
 	State string
 
 	// Tenant is carried in every entry of the decision log.
 	Tenant string
 
-	DNS    DNSConfig
-	Proxy  ProxyConfig
-	Admin  AdminConfig
-	Portal PortalConfig
-	Audit  AuditConfig
-	Log    LogConfig
-	Users  UsersConfig
-	Reload ReloadConfig
+	DNS      DNSConfig
+	Proxy    ProxyConfig
+	Admin    AdminConfig
+	Portal   PortalConfig
+	Coaching CoachingConfig
+	Audit    AuditConfig
+	Log      LogConfig
+	Users    UsersConfig
+	Reload   ReloadConfig
 
 	Upgrade UpgradeConfig
 }
@@ -67,6 +69,7 @@ type AdminConfig struct {
 type PortalConfig struct {
 	Listen    string       // host:port; empty: off
 	Hosts     []string     // its own names
+	URL       string       // by which people reach it: scheme and host; empty: where it listens
 	Addresses []netip.Addr // what `answer: page` gives; empty: where it listens
 	PAC       PACConfig
 }

@@ -29,6 +29,7 @@ func (f *configFile) checkFiles(now time.Time) {
 	f.checkEndpoint("dns.https", &d.HTTPS, now)
 	f.checkEndpoint("dns.quic", &d.QUIC, now)
 	f.checkInterception(now)
+	f.checkCoaching()
 	if d.DeviceKey != "" {
 		_, err := identity.LoadDeviceKeys(d.DeviceKey)
 		f.fileTrouble("dns.https.device_key", d.DeviceKey, "make one with sallyport device key --out "+d.DeviceKey, err)

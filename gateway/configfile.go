@@ -122,6 +122,7 @@ func (f *configFile) read(root strictyaml.Value) {
 		"proxy":    f.proxy,
 		"admin":    section("admin", fields{"listen": f.named("admin.listen", optionalListen(&c.Admin.Listen)), "hosts": names(&c.Admin.Hosts)}),
 		"portal":   f.portal,
+		"coaching": f.coaching,
 		"audit":    section("audit", fields{"file": f.optionalFile(&c.Audit.File), "allows": oneOf(&c.Audit.Allows, "none", "sampled", "all"), "refusals": oneOf(&c.Audit.Refusals, "none", "sampled", "all")}),
 		"log":      section("log", fields{"level": oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": oneOf(&c.Log.Format, "console", "json")}),
 		"identity": section("identity", fields{"remember": duration(&c.Users.Remember, 0, 24*time.Hour)}),
@@ -169,6 +170,7 @@ func (f *configFile) portal(v strictyaml.Value) {
 	section("portal", fields{
 		"listen":    f.named("portal.listen", optionalListen(&p.Listen)),
 		"hosts":     names(&p.Hosts),
+		"url":       portalURL(&p.URL),
 		"addresses": addresses(&p.Addresses),
 		"pac":       f.pac,
 	})(v)

@@ -52,6 +52,7 @@ func (g *Gateway) newDoors() error {
 		Record:         g.audit.Record,
 		RecordEnd:      g.audit.RecordEnd,
 		Access:         g.access.sink(),
+		Continue:       g.coach.link,
 		Portal:         g.portalForProxy(),
 		Intercept:      g.interceptor(),
 		Registerer:     g.registry,

@@ -30,12 +30,14 @@ func (g *Gateway) newConsole() {
 			Status:  g.status,
 			Explain: g.explain,
 			Policy:  g.policyReport,
+			Grants:  g.coach.grants(),
 		}), log)
 	g.portal = newWebServer(portalName, g.config.Portal.Listen, listen, console.NewPortal(
-		console.PortalConfig{Hosts: g.config.Portal.Hosts},
+		console.PortalConfig{Hosts: g.config.Portal.names()},
 		console.PortalFacts{
 			Organisation:      func() policy.Organisation { return g.engine.Program().Organisation() },
 			Refusal:           g.refusal,
+			Coaching:          g.coach.continuing(),
 			AutoConfiguration: g.newAutoConfiguration().file,
 			Certificate:       g.authorityCertificate,
 		}), log)
@@ -93,6 +95,9 @@ func (g *Gateway) problems() []string {
 			problems = append(problems, p.String())
 		}
 	}
+	if trouble := g.coach.trouble(); trouble != "" {
+		problems = append(problems, "a restart would forget who has continued past a warning: "+trouble)
+	}
 	if g.restartNeeded.Load() {
 		problems = append(problems, fmt.Sprintf("%s has changed: restart the gateway to apply it", g.config.Path))
 	}
@@ -137,9 +142,9 @@ func (g *Gateway) status() console.Status {
 	return s
 }
 
-// explain asks the program that decides, at the time by which it decides.
+// explain asks the engine that decides, at the time by which it decides.
 func (g *Gateway) explain(q console.Question) (policy.Explanation, error) {
-	return q.Ask(g.engine.Program(), g.deps.Now())
+	return q.AskEngine(g.engine, g.deps.Now())
 }
 
 // How long the portal looks for what a name leads to, and how many names at a
@@ -151,8 +156,9 @@ const (
 
 // refusal judges a name as the DNS door does for that client now: by itself,
 // and else by what it leads to, since a name of somebody's own may lead into a
-// refused app. It is not recorded: the query that led the client here was.
-func (g *Gateway) refusal(ctx context.Context, client netip.Addr, host policy.Host) (blockpage.Refusal, bool) {
+// refused app. It is not recorded: the query that led the client here was. Of
+// what it asked for, url, a warning leads back to.
+func (g *Gateway) refusal(ctx context.Context, client netip.Addr, host policy.Host, url string) (blockpage.Refusal, bool) {
 	now := g.deps.Now()
 	request := policy.Request{
 		Subject: g.identity.ByAddr(client),
@@ -168,7 +174,11 @@ func (g *Gateway) refusal(ctx context.Context, client netip.Addr, host policy.Ho
 	if !verdict.Action.Refuses() {
 		return blockpage.Refusal{}, false
 	}
-	return blockpage.FromVerdict(&verdict, host, "", now), true
+	refusal := blockpage.FromVerdict(&verdict, host, "", now)
+	if verdict.Action == policy.ActionWarn {
+		refusal.Offer.URL = g.coach.link(&policy.Decision{Door: request.Door, Client: client, Subject: request.Subject, Host: host, Verdict: verdict}, url)
+	}
+	return refusal, true
 }
 
 // leadsTo is what can be found in time of the targets and addresses of a name.

@@ -86,12 +86,14 @@ type Gateway struct {
 	lists    *listFetcher
 	reloader *reloader
 	edges    *edges
+	coach    *coach // nil: nobody can continue past a warning
 
 	state         atomic.Pointer[policyState]
 	restartNeeded atomic.Bool
 	stopping      atomic.Bool
 	bound         atomic.Pointer[[]Address]
 	self          atomic.Pointer[[]netip.AddrPort]
+	links         atomic.Pointer[string] // portalBase, once it is known
 	started       time.Time
 	lookups       chan struct{} // a place for each that the portal has under way
 
@@ -162,7 +164,10 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if g.access, err = g.newAccessLogs(); err != nil {
 		return nil, errors.Join(err, g.audit.Close())
 	}
-	if err := g.newDoors(); err != nil {
+	if g.coach, err = g.newCoach(); err == nil {
+		err = g.newDoors()
+	}
+	if err != nil {
 		return nil, errors.Join(err, g.audit.Close(), g.access.close())
 	}
 	g.newConsole()
@@ -289,6 +294,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	})
 	g.running.Go(func() { g.edges.run(running) })
 	g.running.Go(func() { g.lists.run(running) })
+	g.coach.start(running, &g.running)
 	g.deps.Log.Info("ready",
 		zap.String("version", g.deps.Build.Version),
 		zap.String("policy", g.config.Policy),

@@ -69,6 +69,7 @@ lists:
 rules:
   - {name: ban, what: {apps: [zoom], lists: [some, more]}, action: block}
   - {name: watch, what: {domains: [watched.example]}, action: monitor}
+  - {name: coach, what: {domains: [coached.example]}, action: warn}
 `)
 	files := newDeviceFiles(t)
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) {
@@ -83,6 +84,8 @@ rules:
 			t.Fatal(err)
 		}
 	}
+	desk := g.from("127.0.0.1")
+	desk.press(desk.warned("coached.example:443"), "")
 	conn, _, _ := g.connect("plain.example:" + echoServer(t))
 	if err := echo(conn); err != nil {
 		t.Fatal(err)

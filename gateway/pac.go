@@ -71,8 +71,11 @@ func pacSettings(c *Config, portal []netip.Addr) pac.Settings {
 	for _, network := range p.Networks {
 		s.DirectNetworks = append(s.DirectNetworks, network.Prefix)
 	}
-	for _, name := range c.Portal.Hosts {
+	for _, name := range c.Portal.names() {
 		s.Portal = append(s.Portal, policy.HostFromCanonicalName(name))
+	}
+	if host, _ := c.Portal.urlHost(); host.IsAddr() {
+		s.Portal = append(s.Portal, host)
 	}
 	for _, addr := range portal {
 		s.Portal = append(s.Portal, policy.HostFromAddr(addr))
@@ -87,7 +90,7 @@ func pacSettings(c *Config, portal []netip.Addr) pac.Settings {
 // file with names of the policy in it is not served under such a name.
 func portalNames(c *Config) map[string]bool {
 	names := map[string]bool{"localhost": true, "wpad": true}
-	for _, name := range c.Portal.Hosts {
+	for _, name := range c.Portal.names() {
 		names[name] = true
 	}
 	for _, record := range c.DNS.Records {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/pac"
@@ -13,7 +14,7 @@ const directNames = 10_000
 
 // policyWarnings are what is to be said of a policy under this configuration.
 func (c *Config) policyWarnings(p *policy.Program) policy.Problems {
-	return append(c.pageWarnings(p.Document()), c.pacWarnings(p)...)
+	return slices.Concat(c.pageWarnings(p.Document()), c.coachingWarnings(p.Document()), c.pacWarnings(p))
 }
 
 // pacWarnings are the rules that a proxy auto-configuration file cannot hold,

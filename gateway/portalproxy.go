@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/proxy"
@@ -27,16 +28,19 @@ func (g *Gateway) portalForProxy() proxy.Portal {
 	}
 }
 
-// isPortal reports whether a host and port mean the portal: the address at
-// which it listens, or one of its names, and its port.
+// isPortal reports whether a host and port mean the portal: the address by which
+// people reach it, the one at which it listens, or one of its names, and its port.
 func (g *Gateway) isPortal(host policy.Host, port uint16) bool {
+	if named, at := g.config.Portal.urlHost(); named == host && at == strconv.Itoa(int(port)) {
+		return true
+	}
 	for _, bound := range g.Addrs() {
 		at, err := netip.ParseAddrPort(bound.Addr)
 		if bound.Name != portalName || err != nil || at.Port() != port {
 			continue
 		}
 		if !host.IsAddr() {
-			return slices.Contains(g.config.Portal.Hosts, host.Name())
+			return slices.Contains(g.config.Portal.names(), host.Name())
 		}
 		own := at.Addr().Unmap()
 		return host.Addr() == own || own.IsUnspecified() && isOwnAddress(host.Addr())

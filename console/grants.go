@@ -1,0 +1,99 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Grant is one grant of GET /api/v1/grants.
+type Grant struct {
+	ID            string    `json:"id"`
+	User          string    `json:"user"`   // "" where the grant is an address's
+	Client        string    `json:"client"` // "" where it is a user's
+	Rule          string    `json:"rule"`
+	App           string    `json:"app"` // "" where what the rule found is no app's
+	Host          string    `json:"host"`
+	Door          string    `json:"door"`
+	From          string    `json:"from"` // address from where it was continued
+	Given         time.Time `json:"given"`
+	Until         time.Time `json:"until"`
+	Justification string    `json:"justification"`
+	Decision      string    `json:"decision"`
+}
+
+// ErrNoGrant says that a grant is not held, or not any more.
+var ErrNoGrant = errors.New("there is no such grant: it may have ended")
+
+// GrantFacts is what the admin listener knows of grants. The zero GrantFacts
+// holds none; otherwise both funcs must be set, and safe for concurrent use.
+type GrantFacts struct {
+	// List gives every grant that is held, the newest first.
+	List func() []Grant
+
+	// Revoke ends a grant. The error wraps ErrNoGrant where it is not held. Any
+	// other error means that the grant has ended, and may come back.
+	Revoke func(ctx context.Context, id string) (Grant, error)
+}
+
+// grantsReply is the body of GET /api/v1/grants.
+type grantsReply struct {
+	Held   int     `json:"held"`
+	Grants []Grant `json:"grants"`
+}
+
+// maxGrantsListed bounds one answer; held says how many there are.
+const maxGrantsListed = 1000
+
+func (a *admin) grants(w http.ResponseWriter, r *http.Request) {
+	reply := grantsReply{Grants: []Grant{}}
+	if a.facts.Grants.List != nil {
+		reply.Grants = a.facts.Grants.List()
+	}
+	reply.Held = len(reply.Grants)
+	reply.Grants = matching(reply.Grants, r.URL.Query())
+	reply.Grants = reply.Grants[:min(len(reply.Grants), maxGrantsListed)]
+	writeJSON(w, http.StatusOK, reply)
+}
+
+// matching are the grants that have what a query asks for.
+func matching(grants []Grant, query url.Values) []Grant {
+	kept := make([]Grant, 0, min(len(grants), maxGrantsListed))
+	for i := range grants {
+		g := &grants[i]
+		fits := true
+		for key, value := range map[string]string{"user": g.User, "client": g.Client, "rule": g.Rule, "app": g.App} {
+			if wanted := query[key]; len(wanted) > 0 && wanted[0] != value {
+				fits = false
+			}
+		}
+		if fits {
+			kept = append(kept, *g)
+		}
+	}
+	return kept
+}
+
+func (a *admin) revoke(w http.ResponseWriter, r *http.Request) {
+	if a.facts.Grants.Revoke == nil {
+		writeError(w, http.StatusNotFound, ErrNoGrant.Error())
+		return
+	}
+	grant, err := a.facts.Grants.Revoke(r.Context(), r.PathValue("id"))
+	switch {
+	case errors.Is(err, ErrNoGrant):
+		writeError(w, http.StatusNotFound, ErrNoGrant.Error())
+	case err != nil:
+		writeJSON(w, http.StatusInternalServerError, revokeReply{Ended: grant, Error: err.Error()})
+	default:
+		writeJSON(w, http.StatusOK, revokeReply{Ended: grant})
+	}
+}
+
+// revokeReply is the body of DELETE /api/v1/grants/{id}.
+type revokeReply struct {
+	Ended Grant  `json:"ended"`
+	Error string `json:"error,omitempty"`
+}

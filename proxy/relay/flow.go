@@ -100,6 +100,11 @@ func (f *Flow) End() { f.stop(Outcome{Cause: CauseEnded}) }
 func (f *Flow) stop(outcome Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.abort(outcome)
+}
+
+// abort ends the flow, unless something else has. The lock is held.
+func (f *Flow) abort(outcome Outcome) {
 	if f.halt(outcome) && f.left == 0 {
 		// On another goroutine: the caller may hold locks that the handler wants.
 		f.relay.running.Go(f.finish)

@@ -79,6 +79,10 @@ func (f *Flow) park(w *way, writing bool) bool {
 	return true
 }
 
+// guard waits for the client to reset its connection, besides what is waited for
+// there. The lock is held.
+func (f *Flow) guard() { _ = f.parking.arm(f, Client, f.ends[Client].wants|unix.EPOLLERR) }
+
 // arm waits for one of the events at one end of a flow. The flow's lock is held.
 func (p *parking) arm(f *Flow, side Side, events uint32) bool {
 	if f.ticket == (ticket{}) {
@@ -212,6 +216,10 @@ func (f *Flow) woken(t ticket, side Side, events uint32) (guests [2]*mover) {
 	}
 	wanted, again := f.ends[side].wants, uint32(0)
 	f.ends[side].wants = 0
+	if up := &f.ways[Client]; side == Client && events&unix.EPOLLERR != 0 && up.state == wayParked && wanted&unix.EPOLLIN == 0 {
+		f.abort(Outcome{Cause: CauseBroken, Side: Client}) // the way up waits for the upstream
+		return guests
+	}
 	for i, x := range waiters {
 		switch {
 		case wanted&x.kind == 0 || x.way.state != wayParked:

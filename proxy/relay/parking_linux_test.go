@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -206,6 +207,80 @@ func TestStalledTunnelsEnd(t *testing.T) {
 	}
 	if r.pipes.open != 0 {
 		t.Errorf("%d pipes are counted as open", r.pipes.open)
+	}
+}
+
+// stall writes from one side to the other, which reads nothing, until the way is
+// stalled and what it holds is in memory. It returns what was written.
+func (u *tunnel) stall(r *handRelay, side Side, from *net.TCPConn) []byte {
+	u.t.Helper()
+	data, sent := noise(64<<20), 0
+	w := &u.flow.ways[side]
+	state := func() (stalled, light bool) {
+		u.flow.mu.Lock()
+		defer u.flow.mu.Unlock()
+		return w.state == wayParked && w.load != nil, w.state == wayParked && len(w.rest) > 0
+	}
+	_ = from.SetWriteDeadline(time.Now().Add(atMost))
+	for stalled := false; !stalled; stalled, _ = state() {
+		n, err := from.Write(data[sent:][:16<<10])
+		if sent += n; err != nil {
+			u.t.Fatalf("%v after %d bytes", err, sent)
+		}
+	}
+	eventually(u.t, "put into memory", func() bool {
+		r.pass(patience)
+		_, light := state()
+		return light
+	})
+	return data[:sent]
+}
+
+// A client that resets its connection while the upstream takes nothing is
+// noticed. One that has come to its end is not cut short, nor does it miss what
+// an upstream has said that is gone.
+func TestGoneWhileStalled(t *testing.T) {
+	reset := func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }
+	halfClose := func(c *net.TCPConn) { _ = c.CloseWrite() }
+	for name, test := range map[string]struct {
+		from  Side
+		leave func(*net.TCPConn)
+		how   Outcome
+	}{
+		"client resets":   {Client, reset, Outcome{CauseBroken, Client}},
+		"client ends":     {Client, halfClose, Outcome{CauseClosed, Upstream}},
+		"upstream resets": {Upstream, reset, Outcome{CauseBroken, Upstream}},
+		"upstream ends":   {Upstream, halfClose, Outcome{CauseClosed, Client}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := relayByHand(t, Config{})
+			u := open(t, r.Relay, nil, "")
+			from, to := u.client, u.server
+			if test.from == Upstream {
+				from, to = to, from
+			}
+			sent := u.stall(r, test.from, from)
+			if test.how.Cause == CauseClosed {
+				_ = to.CloseWrite() // now that side is closed altogether
+				if got := rest(t, from); got != "" {
+					t.Errorf("got %q", got)
+				}
+			}
+			test.leave(from)
+			if name == "client resets" {
+				u.handler.how(t) // although nobody reads
+			}
+			got := rest(t, to)
+			if complete := len(got) == len(sent); complete != (test.how.Cause == CauseClosed) && name != "upstream resets" {
+				t.Errorf("%d bytes of %d", len(got), len(sent))
+			}
+			if len(got) == 0 || got != string(sent[:len(got)]) {
+				t.Errorf("%d bytes, of which some were changed", len(got))
+			}
+			if how := u.handler.how(t); how != test.how {
+				t.Errorf("ended %v", how)
+			}
+		})
 	}
 }
 

@@ -78,8 +78,13 @@ func (f *Flow) tend(now time.Duration) {
 	}
 }
 
-// lighten puts what a parked way holds into memory of its size.
+// lighten puts what a parked way holds into memory of its size. From now on the
+// flow hears of a client that is gone, from whom nobody reads, perhaps for long.
+// An upstream may be gone and have said all that it wanted to say.
 func (f *Flow) lighten(w *way) {
+	if w.up() {
+		f.guard()
+	}
 	kept := make([]byte, len(w.load.piece)+w.load.held)
 	if w.load.held == 0 {
 		copy(kept, w.load.piece)

@@ -30,6 +30,8 @@ func (g *Gateway) newDNSDoor() (*dnsfilter.Server, error) {
 			TCP:  g.deps.Sockets.Listen,
 			UDP:  g.deps.Sockets.ListenPackets,
 			QUIC: g.deps.Sockets.ListenAlone,
+
+			ResetKey: g.deps.Sockets.Secret(),
 		},
 		Registerer: g.registry,
 		Log:        g.deps.Log.Named("dns"),

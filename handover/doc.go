@@ -47,7 +47,8 @@
 // made them: of a socket that two processes read, each gets packets of the
 // other's connections. So a socket from ListenAlone is read by one process at a
 // time: the new one begins when the old one has closed it. What comes in between
-// waits in the kernel.
+// waits in the kernel. With Secret, which all processes share, the new one can tell
+// clients of the old one that their connection is no more (RFC 9000 §10.3).
 //
 // Other things that two processes cannot have at a time, such as a file that one
 // rewrites, are held (Hold), and the new process waits for them (Left).

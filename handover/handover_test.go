@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -361,6 +362,56 @@ func TestMembersFromTheFuture(t *testing.T) {
 	}
 	_ = ours.Close() // it dies
 	<-s.Left("grants")
+}
+
+// TestAloneOutOfTurn closes a socket before its turn has come: whoever takes over
+// waits until the process that had it first lets go of it.
+func TestAloneOutOfTurn(t *testing.T) {
+	o := newOld(t)
+	turn := make(chan struct{})
+	socket := newAlone(listenUDP(t), turn, nil)
+	release := o.Hold("turn")
+	socket.closed = func() { o.afterTurn(turn, release) }
+	if err := socket.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if o.held["turn"] != 1 {
+		t.Fatal("it was let go of before its turn")
+	}
+	close(turn)
+	o.turns.Wait()
+	if o.held["turn"] != 0 {
+		t.Error("it is held still")
+	}
+	var b [1]byte
+	if _, _, err := socket.ReadFrom(b[:]); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed socket is read: %v", err)
+	}
+}
+
+// TestAloneIsHurried ends the wait for a turn by a deadline, as it ends a read.
+func TestAloneIsHurried(t *testing.T) {
+	socket := newAlone(listenUDP(t), make(chan struct{}), func() {})
+	defer socket.Close()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := socket.ReadBatch([]ipv4.Message{{Buffers: [][]byte{make([]byte, 16)}}}, 0)
+		failed <- err
+	}()
+	if err := socket.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-failed:
+		t.Fatalf("it was read out of turn: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	if err := socket.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestHold holds two things: what is let go of before a new process is there, or

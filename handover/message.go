@@ -28,7 +28,8 @@ type manifest struct {
 	Version   int            `json:"version"`
 	PID       int            `json:"pid"`
 	Sockets   []passedSocket `json:"sockets"`
-	Held      []string       `json:"held,omitempty"`     // what cannot be shared, and the new process must wait for
+	Held      []string       `json:"held,omitempty"` // what cannot be shared, and the new process must wait for
+	Secret    []byte         `json:"secret"`
 	Succeeded uint64         `json:"upgrades_succeeded"` // this one included
 	Failed    uint64         `json:"upgrades_failed"`
 }

@@ -68,6 +68,7 @@ func (s *Sockets) takeOver(words *json.Decoder) error {
 		return fmt.Errorf("it passes %d sockets: at most %d are taken", len(m.Sockets), maxSockets)
 	}
 	p.pid, s.succeeded, s.failed = m.PID, m.Succeeded, m.Failed
+	copy(s.secret[:], m.Secret)
 	for _, what := range m.Held {
 		p.left[what] = make(chan struct{})
 	}

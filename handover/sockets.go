@@ -2,6 +2,7 @@ package handover
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -14,10 +15,12 @@ import (
 type Sockets struct {
 	remarks     []string
 	predecessor *predecessor // nil: nobody was here before
+	secret      [secretBytes]byte
 
 	mu        sync.Mutex
 	waiting   []*inherited // nobody has asked for them yet
 	used      []used
+	turns     sync.WaitGroup // that are waited for to let go of something
 	held      map[string]int // what cannot be shared, and how often it is held
 	successor *Successor
 	succeeded uint64
@@ -38,6 +41,20 @@ func (s *Sockets) Remarks() []string {
 		return nil
 	}
 	return s.remarks
+}
+
+// secretBytes is the length of what processes of one line share.
+const secretBytes = 32
+
+// Secret is random, and the same for every process that takes over from this
+// one: what the old one has signed, the new one can tell for its own.
+func (s *Sockets) Secret() [secretBytes]byte {
+	if s == nil {
+		var secret [secretBytes]byte
+		_, _ = rand.Read(secret[:]) // which never fails
+		return secret
+	}
+	return s.secret
 }
 
 // Listen is config's Listen for TCP, with a socket that is there already where
@@ -111,7 +128,26 @@ func (s *Sockets) ListenAlone(ctx context.Context, config *net.ListenConfig, nam
 	if inherited {
 		turn = s.Left(socketsAlone)
 	}
-	return newAlone(socket, turn, s.Hold(socketsAlone)), nil
+	release := s.Hold(socketsAlone)
+	return newAlone(socket, turn, func() { s.afterTurn(turn, release) }), nil
+}
+
+// afterTurn lets go of a socket: where its turn has not come, when it does, for
+// whoever had it before may read it still.
+func (s *Sockets) afterTurn(turn <-chan struct{}, release func()) {
+	select {
+	case <-turn:
+		release()
+	default:
+		if turn == nil {
+			release()
+			return
+		}
+		s.turns.Go(func() {
+			<-turn
+			release()
+		})
+	}
 }
 
 // socketsAlone is what the sockets from ListenAlone are held as.

@@ -26,6 +26,7 @@ type Successor struct {
 	words *json.Decoder
 	ended chan struct{}
 
+	sockets *Sockets // of this process
 	waits   []string // for what this process held when it was started
 	hearing sync.WaitGroup
 }
@@ -77,7 +78,7 @@ func (s *Sockets) start(p Program) (*Successor, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("pass the sockets on: %w", err), ours.Close())
 	}
-	n := &Successor{conn: ours, words: hearing(ours), ended: make(chan struct{})}
+	n := &Successor{sockets: s, conn: ours, words: hearing(ours), ended: make(chan struct{})}
 	n.cmd = &exec.Cmd{
 		Path:       p.Path,
 		Args:       p.Args,
@@ -101,7 +102,7 @@ func (s *Sockets) manifest(n *Successor, passed []passedSocket) manifest {
 	defer s.mu.Unlock()
 	n.waits = slices.Sorted(maps.Keys(s.held))
 	return manifest{
-		Version: protocol, PID: os.Getpid(), Sockets: passed, Held: n.waits,
+		Version: protocol, PID: os.Getpid(), Sockets: passed, Held: n.waits, Secret: s.secret[:],
 		Succeeded: s.succeeded + 1, Failed: s.failed,
 	}
 }
@@ -182,8 +183,9 @@ func (n *Successor) PID() int { return n.cmd.Process.Pid }
 func (n *Successor) Ended() <-chan struct{} { return n.ended }
 
 // Close ends the conversation. The new process goes on, and takes it that this
-// one holds nothing any more.
+// one holds nothing any more: it waits for what this one waits for itself.
 func (n *Successor) Close() {
+	n.sockets.turns.Wait()
 	_ = n.conn.Close()
 	n.hearing.Wait()
 	_ = n.cmd.Process.Release()

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -39,6 +40,7 @@ func inherit(pid, first int) (*Sockets, error) {
 		}
 	}
 	s := &Sockets{}
+	_, _ = rand.Read(s.secret[:]) // which never fails
 	if control, ok := environment[handoverVariable]; ok {
 		if err := s.fromPredecessor(control); err != nil {
 			return nil, err

@@ -31,6 +31,7 @@ type web struct {
 	server   *http.Server
 	handler  *dohHandler
 	conns    sync.WaitGroup // that net/http serves
+	leaving  atomic.Bool    // every answer is the last of its connection
 
 	stopping chan struct{}
 	stopOnce sync.Once
@@ -50,7 +51,7 @@ func listenWeb(ctx context.Context, address string, h *dohHandler, config *tls.C
 	}
 	in := &web{shared: h.shared, listener: listener, handler: h, stopping: make(chan struct{})}
 	in.server = &http.Server{
-		Handler:           h,
+		Handler:           in,
 		TLSConfig:         config,
 		ReadHeaderTimeout: h.idle, // and of the handshake, and the PROXY header before it
 		// No ReadTimeout: with HTTP/1.1 it would end slow answers too. The
@@ -89,16 +90,38 @@ func (in *web) Serve(ctx context.Context, door Door) {
 		defer close(served)
 		_ = in.server.ServeTLS((*webListener)(in), "", "") // ends with the listener
 	}()
+	deserted := make(chan struct{})
+	go func() {
+		defer close(deserted)
+		<-served
+		in.conns.Wait()
+	}()
 	select {
 	case <-in.stopping:
+	case <-deserted: // after Leave
 	case <-ctx.Done():
 	}
 	_ = in.listener.Close()
 	<-served                    // net/http knows of every connection that was accepted
 	_ = in.server.Shutdown(ctx) // says GOAWAY, and waits
 	_ = in.server.Close()       // of what is left when ctx has ended
-	in.conns.Wait()
+	<-deserted
 	<-in.handler.requests.Close()
+}
+
+// ServeHTTP answers one request; it is net/http's to call.
+func (in *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if in.leaving.Load() { // of HTTP/2, a GOAWAY follows
+		w.Header().Set("Connection", "close")
+	}
+	in.handler.ServeHTTP(w, r)
+}
+
+// leave ends accepting; whoever is connected may ask once more, which net/http
+// lets nobody once it is shut down.
+func (in *web) leave() {
+	in.leaving.Store(true)
+	_ = in.listener.Close()
 }
 
 // changed follows a connection's life; it is net/http's ConnState hook.

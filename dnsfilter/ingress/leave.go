@@ -6,6 +6,10 @@ package ingress
 // have ended, Serve returns. It does not wait for it.
 func (s *Set) Leave() {
 	for _, e := range s.endpoints {
+		if in, ok := e.(*web); ok {
+			in.leave()
+			continue
+		}
 		e.Stop()
 	}
 }

@@ -55,6 +55,9 @@ func listenQUIC(ctx context.Context, address string, s *shared, name Transport, 
 		ConnContext:         q.arrive,
 		VerifySourceAddress: q.mustProve,
 	}
+	if key := quic.StatelessResetKey(s.sockets.ResetKey); key != (quic.StatelessResetKey{}) {
+		q.transport.StatelessResetKey = &key
+	}
 	q.listener, err = q.transport.Listen(config, &quic.Config{
 		HandshakeIdleTimeout:           quicHandshake,
 		MaxIdleTimeout:                 max(s.idle, quicIdle),

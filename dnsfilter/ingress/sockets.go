@@ -19,6 +19,11 @@ type Sockets struct {
 	// QUIC gives a socket that no other process reads, or that waits until none
 	// does.
 	QUIC func(ctx context.Context, config *net.ListenConfig, name, address string) (net.PacketConn, error)
+
+	// ResetKey is what connections by QUIC are given up with that are not known
+	// (RFC 9000 §10.3): with the key of the process that had them, clients learn
+	// at once. Zero: they are not told.
+	ResetKey [32]byte
 }
 
 // listenTCP gives a listener its socket.

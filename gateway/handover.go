@@ -31,8 +31,8 @@ func (g *Gateway) Leave(ctx context.Context, hasty <-chan struct{}) error {
 	var errDNS, errProxy error
 	leaving.Go(func() { errDNS = g.dns.Leave(drain, leavePatience) })
 	leaving.Go(func() { errProxy = g.proxy.Leave(drain, leavePatience, hasty) })
-	leaving.Go(func() { g.admin.leave(drain) })
-	leaving.Go(func() { g.portal.leave(drain) })
+	leaving.Go(func() { g.admin.leave(drain, leavePatience) })
+	leaving.Go(func() { g.portal.leave(drain, leavePatience) })
 	leaving.Wait()
 	return g.stopped(ctx, errDNS, errProxy)
 }

@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/console"
+	"github.com/sallyport/sallyport/gate"
 )
 
 // webServer is one of the console's listeners. A nil *webServer is one that is
@@ -19,7 +22,8 @@ type webServer struct {
 	address string
 	open    listenFunc
 	server  *http.Server
-	silent  silentConns
+	clients webClients
+	leaving atomic.Bool // every answer is the last of its connection
 	log     *zap.Logger
 
 	listener net.Listener // nil: not open
@@ -33,8 +37,14 @@ func newWebServer(name, address string, open listenFunc, h http.Handler, log *za
 	if address == "" {
 		return nil
 	}
-	s := &webServer{name: name, address: address, open: open, server: console.NewServer(h, log), log: log}
-	s.server.ConnState = s.silent.changed
+	s := &webServer{name: name, address: address, open: open, log: log}
+	s.server = console.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	}), log)
+	s.server.ConnState = s.clients.changed
 	return s
 }
 
@@ -69,17 +79,26 @@ func (s *webServer) shutdown(ctx context.Context) {
 		return
 	}
 	s.stopAccepting()
-	s.silent.close()
+	s.clients.closeSilent()
 	s.finish(ctx)
 }
 
-// leave is shutdown where another process serves the address: whoever was
-// accepted is heard.
-func (s *webServer) leave(ctx context.Context) {
+// leave is shutdown where another process serves the address: whoever is
+// connected has so long to ask once more, which net/http lets nobody once it
+// shuts down.
+func (s *webServer) leave(ctx context.Context, patience time.Duration) {
 	if s == nil {
 		return
 	}
+	s.leaving.Store(true)
 	s.stopAccepting()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-s.clients.inside.Close():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	s.finish(ctx)
 }
 
@@ -97,38 +116,45 @@ func (s *webServer) finish(ctx context.Context) {
 	}
 }
 
-// silentConns are the connections on which nothing has come yet: browsers open
-// some for later, and net/http would wait five seconds for each before it stops.
-// The zero value is ready. Safe for concurrent use.
-type silentConns struct {
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	closed bool
+// webClients are the connections of a webServer, and which of them have said
+// nothing yet: browsers open some for later, and net/http would wait five seconds
+// for each before it stops. The zero value is ready. Safe for concurrent use.
+type webClients struct {
+	inside gate.Gate // closed once nobody is accepted any more
+
+	mu       sync.Mutex
+	silent   map[net.Conn]struct{}
+	stopping bool
 }
 
 // changed follows a connection's life; it is net/http's ConnState hook.
-func (s *silentConns) changed(conn net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(s.conns, conn)
-	case s.closed:
-		_ = conn.Close()
-	default:
-		if s.conns == nil {
-			s.conns = make(map[net.Conn]struct{})
+func (c *webClients) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		c.inside.Enter()
+		if c.silent == nil {
+			c.silent = make(map[net.Conn]struct{})
 		}
-		s.conns[conn] = struct{}{}
+		c.silent[conn] = struct{}{}
+		if c.stopping {
+			_ = conn.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		c.inside.Leave()
+		delete(c.silent, conn)
+	default:
+		delete(c.silent, conn)
 	}
 }
 
-// close closes them, and those that come.
-func (s *silentConns) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for conn := range s.conns {
+// closeSilent closes those that have said nothing, and those that come.
+func (c *webClients) closeSilent() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	for conn := range c.silent {
 		_ = conn.Close()
 	}
 }

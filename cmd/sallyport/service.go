@@ -105,11 +105,6 @@ func (s *service) leave(ctx context.Context, next *handover.Successor) error {
 	if err := s.gateway.Leave(until, ctx.Done()); err != nil {
 		return err
 	}
-	select {
-	case <-next.Ended():
-		s.log.Error("the new process has ended", zap.Int("process", next.PID()))
-	default:
-	}
 	s.log.Info("left")
 	return nil
 }

@@ -51,6 +51,7 @@ func (g *Gateway) newDoors() error {
 		Resolve:        g.resolve,
 		Record:         g.audit.Record,
 		RecordEnd:      g.audit.RecordEnd,
+		Listen:         g.deps.Sockets.Listen,
 		Access:         g.access.sink(),
 		Continue:       g.coach.link,
 		Portal:         g.portalForProxy(),

@@ -44,6 +44,12 @@ type Dependencies struct {
 	// RecordEnd takes the closing entry of a tunnel. Required.
 	RecordEnd func(*policy.TunnelEnd)
 
+	// Listen gives a listener its socket, as net.ListenConfig's Listen does for
+	// TCP: one that is open already, from a process that ran before, or a new
+	// one. name is the listener's, as in Address. The result is a
+	// *net.TCPListener. Nil: every socket is opened.
+	Listen func(ctx context.Context, config *net.ListenConfig, name, address string) (net.Listener, error)
+
 	// Access takes every exchange that is over, for access logs. It does not
 	// keep the Access, which may be used again at once. Nil: nobody asks.
 	Access func(*Access)
@@ -104,6 +110,11 @@ func (d Dependencies) complete() (Dependencies, error) {
 	}
 	if d.BadCredentials == nil {
 		d.BadCredentials = func(error) bool { return true }
+	}
+	if d.Listen == nil {
+		d.Listen = func(ctx context.Context, config *net.ListenConfig, _, address string) (net.Listener, error) {
+			return config.Listen(ctx, "tcp", address)
+		}
 	}
 	if d.Continue == nil {
 		d.Continue = func(*policy.Decision, string) string { return "" }

@@ -50,7 +50,7 @@ func (s *Server) kinds() []kind {
 func (s *Server) listen(ctx context.Context, k kind, address string) (*listener, error) {
 	config := net.ListenConfig{Control: k.control}
 	config.SetMultipathTCP(false)
-	bound, err := config.Listen(ctx, "tcp", address)
+	bound, err := s.dependencies.Listen(ctx, &config, k.name, address)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: listen on %q: %w", address, err)
 	}

@@ -41,6 +41,7 @@ type Config struct {
 // ProxyConfig is the proxy door's part.
 type ProxyConfig struct {
 	Listen       []string // host:port
+	Transparent  TransparentConfig
 	Clients      []netip.Prefix
 	DenyNone     bool           // deny_networks: none
 	DenyNetworks []netip.Prefix // deny_networks: a list; empty with DenyNone false: private
@@ -49,6 +50,7 @@ type ProxyConfig struct {
 	Dial         time.Duration
 	Header       time.Duration
 	FirstByte    time.Duration
+	Peek         time.Duration // for a redirected client's first byte
 	Idle         time.Duration
 	Drain        time.Duration // how long a stop waits for open tunnels
 	MaxConns     int
@@ -118,6 +120,7 @@ func DefaultConfig() *Config {
 			Dial:       10 * time.Second,
 			Header:     10 * time.Second,
 			FirstByte:  5 * time.Second,
+			Peek:       300 * time.Millisecond,
 			Idle:       time.Hour,
 			Drain:      10 * time.Second,
 			MaxConns:   16 << 10,

@@ -110,6 +110,7 @@ func (c *Config) listeners() []listener {
 	return []listener{
 		{"dns.listen", both, c.DNS.Listen},
 		{"proxy.listen", tcp, c.Proxy.Listen},
+		{"proxy.transparent.listen", tcp, c.Proxy.Transparent.Listen},
 		{"admin.listen", tcp, []string{c.Admin.Listen}},
 		{"portal.listen", tcp, []string{c.Portal.Listen}},
 		{"dns.tls.listen", tcp, c.DNS.TLS.Listen},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,10 +37,11 @@ func (g *Gateway) newDoors() error {
 	p := g.config.Proxy
 	g.proxy, err = proxy.New(proxy.Config{
 		Listen:          p.Listen,
+		Transparent:     proxy.Transparent{Listen: p.Transparent.Listen, TProxy: p.Transparent.TProxy},
 		Clients:         p.Clients,
 		DenyNetworks:    proxy.DenyNetworks{None: p.DenyNone, Prefixes: p.DenyNetworks},
 		Outbound:        p.Outbound(),
-		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Idle: p.Idle},
+		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Peek: p.Peek, Idle: p.Idle},
 		CanAuthenticate: p.UsersFile != "",
 		InterceptAll:    p.Interception.Clients == "all",
 		MaxConns:        p.MaxConns,
@@ -144,7 +146,7 @@ func (g *Gateway) listen(ctx context.Context) error {
 		return g.dnsListenError(err)
 	}
 	if err := g.proxy.Listen(ctx); err != nil {
-		return g.listenError("proxy.listen", err)
+		return g.proxyListenError(err)
 	}
 	if err := g.admin.listen(ctx); err != nil {
 		return g.listenError("admin.listen", err)
@@ -190,6 +192,23 @@ func (g *Gateway) dnsListenError(err error) error {
 		return fmt.Errorf("%w: mend that file, or name another under %s in %s", err, setting, g.configName())
 	}
 	return g.listenError(setting+".listen", err)
+}
+
+// proxyListenError is listenError for the proxy door, which has a listener for
+// each way in which clients come.
+func (g *Gateway) proxyListenError(err error) error {
+	var failed *proxy.ListenError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	setting := "proxy.listen"
+	if kind := strings.TrimPrefix(failed.Name, "proxy "); kind != "http" {
+		setting = "proxy." + kind + ".listen"
+	}
+	if failed.Name == transparentListener && g.config.Proxy.Transparent.TProxy && errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: mode tproxy needs root or CAP_NET_ADMIN: grant it, or set proxy.transparent.mode to redirect in %s", err, g.configName())
+	}
+	return g.listenError(setting, err)
 }
 
 // configName is the configuration as an administrator is told of it.

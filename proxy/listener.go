@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -52,12 +51,12 @@ func (s *Server) listen(ctx context.Context, k kind, address string) (*listener,
 	config.SetMultipathTCP(false)
 	bound, err := s.dependencies.Listen(ctx, &config, k.name, address)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: listen on %q: %w", address, err)
+		return nil, &ListenError{Name: k.name, Address: address, Err: err}
 	}
 	tcp, ok := bound.(*net.TCPListener)
 	if !ok {
 		_ = bound.Close()
-		return nil, fmt.Errorf("proxy: listen on %q: not a TCP address", address)
+		return nil, &ListenError{Name: k.name, Address: address, Err: errors.New("not a TCP address")}
 	}
 	return &listener{
 		TCPListener: tcp,

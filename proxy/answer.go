@@ -59,7 +59,6 @@ func (x *exchange) hangUp(err error) {
 
 // busy answers that the number of tunnels is used up.
 func (x *exchange) busy() {
-	x.server.metrics.shed.WithLabelValues(shedTunnels).Inc()
 	x.unavailable("too many connections are open; try again in a moment\n")
 }
 

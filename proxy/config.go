@@ -59,8 +59,8 @@ type Config struct {
 	// MaxHeaderBytes bounds a request's head. 0: 64 KiB.
 	MaxHeaderBytes int
 
-	// MaxConns bounds the client connections that are not tunnels; more are
-	// closed as they come. A sixteenth of them, one at least, may be lingering:
+	// MaxConns bounds the client connections that are not tunnels; more get 503
+	// as they come, and are closed. A sixteenth of them, one at least, may be lingering:
 	// refused, and still sending. 0: 16,384.
 	MaxConns int
 
@@ -70,8 +70,13 @@ type Config struct {
 	// least.
 	MaxConnsPerClient int
 
-	// MaxTunnels bounds open tunnels and WebSockets; more get 503. 0: 65,536.
+	// MaxTunnels bounds open tunnels, WebSockets and plain requests under way;
+	// more get 503. 0: 65,536.
 	MaxTunnels int
+
+	// MaxTunnelsPerClient bounds those of one client, counted as
+	// MaxConnsPerClient counts. 0: a quarter of MaxTunnels, and 64 at least.
+	MaxTunnelsPerClient int
 }
 
 // Timeouts bound the waits of a connection. A zero takes the default, a
@@ -158,7 +163,7 @@ const (
 	defaultMaxConns       = 16 << 10
 	defaultMaxTunnels     = 64 << 10
 
-	leastConnsPerClient = 64
+	leastPerClient = 64 // connections, and tunnels
 
 	// keepAliveIdle closes a client connection on which no request has come
 	// for this long, unless Timeouts.Idle is shorter.
@@ -206,6 +211,7 @@ func (c Config) complete() (Config, error) {
 		{"connections", &c.MaxConns, defaultMaxConns},
 		{"connections of one client", &c.MaxConnsPerClient, 0},
 		{"tunnels", &c.MaxTunnels, defaultMaxTunnels},
+		{"tunnels of one client", &c.MaxTunnelsPerClient, 0},
 	} {
 		if *bound.value < 0 {
 			return c, fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)
@@ -215,7 +221,10 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	if c.MaxConnsPerClient == 0 {
-		c.MaxConnsPerClient = max(c.MaxConns/4, leastConnsPerClient)
+		c.MaxConnsPerClient = max(c.MaxConns/4, leastPerClient)
+	}
+	if c.MaxTunnelsPerClient == 0 {
+		c.MaxTunnelsPerClient = max(c.MaxTunnels/4, leastPerClient)
 	}
 	if c.Realm == "" {
 		c.Realm = defaultRealm

@@ -67,8 +67,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 // tunnel is, and judged once more (see Recheck): a download or a stream that a
 // new policy forbids ends at once, too.
 func (s *Server) forwardPlain(x *exchange, web *webFront) {
-	entry := &tunnel{server: s, request: x.request}
-	if !s.tunnels.add(entry) {
+	entry := s.newTunnel(x)
+	if entry == nil {
 		x.record()
 		x.busy()
 		return

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -19,6 +18,7 @@ type listener struct {
 	*net.TCPListener
 	name      string // "proxy http"
 	serve     func(*listener, *clientConn)
+	full      []byte // what a client is told that is one too many
 	crowd     *crowd
 	behind    func(netip.Addr) bool // of load balancers, which say for whom they come
 	headLimit int                   // of a request, in bytes
@@ -32,13 +32,14 @@ type kind struct {
 	name      string
 	addresses []string
 	serve     func(*listener, *clientConn) // until the connection is over or a tunnel
+	full      []byte                       // what a client is told that is one too many; nil: nothing
 	control   func(network, address string, raw syscall.RawConn) error
 }
 
 // kinds lists what is to listen, and where.
 func (s *Server) kinds() []kind {
 	return []kind{
-		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP},
+		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP, full: tooManyConnections()},
 		{name: "proxy socks", addresses: s.config.SOCKS, serve: s.serveSOCKS},
 		{name: "proxy transparent", addresses: s.config.Transparent.Listen, serve: s.serveTransparent, control: s.config.Transparent.control()},
 	}
@@ -62,6 +63,7 @@ func (s *Server) listen(ctx context.Context, k kind, address string) (*listener,
 		TCPListener: tcp,
 		name:        k.name,
 		serve:       k.serve,
+		full:        k.full,
 		crowd:       s.crowd,
 		behind:      func(addr netip.Addr) bool { return contains(s.config.ProxyFrom, addr) },
 		headLimit:   s.config.MaxHeaderBytes + headSlack,
@@ -80,9 +82,9 @@ func (l *listener) Close() (err error) {
 	return err
 }
 
-// next waits for a client. A client that is one too many is closed at once,
-// so that accepting never stalls and those who are inside are not disturbed.
-func (l *listener) next() (*clientConn, error) {
+// next waits for a client. Nobody waits for one that is too many, so that
+// accepting never stalls and those who are inside are not disturbed.
+func (s *Server) next(l *listener) (*clientConn, error) {
 	for {
 		conn, err := l.AcceptTCP()
 		if err != nil {
@@ -92,7 +94,7 @@ func (l *listener) next() (*clientConn, error) {
 		addr := client.Addr().Unmap().WithZone("")
 		balancer := l.behind(addr)
 		if !l.crowd.admit(addr, !balancer) {
-			_ = conn.Close()
+			s.turnAway(l, conn)
 			continue
 		}
 		return &clientConn{Conn: conn, tcp: conn, addr: addr, balancer: balancer, heads: heads{limit: l.headLimit}}, nil
@@ -119,25 +121,18 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// acceptPause is how long a listener waits that cannot accept for want of
-// descriptors or memory.
-const acceptPause = 20 * time.Millisecond
-
 // accept has every client served that comes to l, until it is closed.
 func (s *Server) accept(l *listener) {
+	exhausted := exhaustion{server: s, listener: l}
+	exhausted.save()
+	defer exhausted.drop()
 	for {
-		conn, err := l.next()
+		conn, err := s.next(l)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			s.metrics.shed.WithLabelValues(shedAccept).Inc()
-			s.dependencies.Log.Debug("accept failed", zap.String("address", l.Addr().String()), zap.Error(err))
-			select {
-			case <-time.After(acceptPause):
-			case <-l.closed:
-				return
-			}
+			exhausted.endure(err)
 		default:
 			s.serving.Go(func() { s.serveClient(l, conn) })
 		}
@@ -156,7 +151,7 @@ func (s *Server) serveClient(l *listener, conn *clientConn) {
 		_ = conn.Close()
 		s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
 	}()
-	if s.introduced(conn) {
+	if s.introduced(l, conn) {
 		l.serve(l, conn)
 	}
 }

@@ -71,7 +71,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedUndirected, shedAccept, shedProxyHeader} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedUndirected, shedAccept, shedProxyHeader} {
 		m.shed.WithLabelValues(reason)
 	}
 	if registerer == nil {
@@ -90,9 +90,11 @@ const (
 	shedConnections = "connections"
 	shedClient      = "client" // connections of one client
 	shedTunnels     = "tunnels"
-	shedUndirected  = "undirected"   // at the transparent door, and not redirected to it
-	shedAccept      = "accept"       // the system had no descriptor or memory for one more
-	shedProxyHeader = "proxy_header" // of a load balancer: missing or broken
+
+	shedClientTunnels = "client_tunnels" // of one client
+	shedUndirected    = "undirected"     // at the transparent door, and not redirected to it
+	shedAccept        = "accept"         // the system had no descriptor or memory for one more
+	shedProxyHeader   = "proxy_header"   // of a load balancer: missing or broken
 )
 
 func (m *metrics) answered(method string, code int) {

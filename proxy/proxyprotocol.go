@@ -12,7 +12,7 @@ import (
 // introduced reads from a load balancer's connection for whom it comes: from now
 // on the connection is that client's, in every limit, decision and log. False
 // where it is over. Anybody else's connection is left alone.
-func (s *Server) introduced(conn *clientConn) bool {
+func (s *Server) introduced(l *listener, conn *clientConn) bool {
 	if !conn.balancer {
 		return true
 	}
@@ -30,18 +30,19 @@ func (s *Server) introduced(conn *clientConn) bool {
 		s.hangUp(conn)
 		return false
 	}
-	return s.becomes(conn, client.Addr())
+	return s.becomes(l, conn, client.Addr())
 }
 
 // becomes gives a connection its client. A load balancer that asks in its own
 // name, to see whether we live, stays what it is.
-func (s *Server) becomes(conn *clientConn, client netip.Addr) bool {
+func (s *Server) becomes(l *listener, conn *clientConn, client netip.Addr) bool {
 	conn.balancer = false
 	if !client.IsValid() {
 		return true
 	}
 	if !s.crowd.move(conn.addr, client) {
-		s.hangUp(conn)
+		s.crowd.leave(conn.addr)
+		s.turnAway(l, conn.tcp)
 		return false
 	}
 	conn.addr = client

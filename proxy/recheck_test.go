@@ -168,11 +168,11 @@ func TestRecheckWhileTunnelsOpen(t *testing.T) {
 
 // BenchmarkRecheck judges 10,000 open tunnels.
 func BenchmarkRecheck(b *testing.B) {
-	s := &Server{tunnels: newRegistry(20000), dependencies: Dependencies{Decider: deciderFunc(memo), Now: nowUTC}}
+	s := &Server{tunnels: newRegistry(20000, 20000), dependencies: Dependencies{Decider: deciderFunc(memo), Now: nowUTC}}
 	for i := range 10000 {
 		t := &tunnel{server: s, request: policy.Request{Door: policy.DoorProxy, Port: 443,
 			Host: policy.HostFromCanonicalName(fmt.Sprintf("host%d.example", i))}}
-		if !s.tunnels.add(t) {
+		if _, ok := s.tunnels.add(t); !ok {
 			b.Fatal("no room")
 		}
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/sallyport/sallyport/gate"
@@ -10,31 +11,44 @@ import (
 // registry holds every tunnel and WebSocket that is open or being opened.
 type registry struct {
 	limit int
+	each  int       // limit of one client
 	open  gate.Gate // one entry a tunnel, left when its last goroutine is done
 
 	mu      sync.Mutex
 	tunnels map[*tunnel]struct{}
+	clients map[netip.Addr]int // of whom they are, by clientKey
 }
 
-func newRegistry(limit int) *registry {
-	return &registry{limit: limit, tunnels: make(map[*tunnel]struct{})}
+func newRegistry(limit, each int) *registry {
+	return &registry{limit: limit, each: each, tunnels: make(map[*tunnel]struct{}), clients: make(map[netip.Addr]int)}
 }
 
-// add registers a tunnel, unless there are too many or the server is stopping.
-// remove must follow.
-func (r *registry) add(t *tunnel) bool {
+// add registers a tunnel, unless there are too many or the server is stopping:
+// then it says which of the limits that is. remove must follow.
+func (r *registry) add(t *tunnel) (shed string, ok bool) {
+	key := clientKey(t.client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.tunnels) >= r.limit || !r.open.Enter() {
-		return false
+	switch {
+	case len(r.tunnels) >= r.limit:
+		return shedTunnels, false
+	case r.clients[key] >= r.each:
+		return shedClientTunnels, false
+	case !r.open.Enter():
+		return shedTunnels, false
 	}
 	r.tunnels[t] = struct{}{}
-	return true
+	r.clients[key]++
+	return "", true
 }
 
 func (r *registry) remove(t *tunnel) {
+	key := clientKey(t.client)
 	r.mu.Lock()
 	delete(r.tunnels, t)
+	if r.clients[key]--; r.clients[key] <= 0 {
+		delete(r.clients, key)
+	}
 	r.mu.Unlock()
 	r.open.Leave()
 }

@@ -77,7 +77,7 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		identifiers:  newIdentifiers(),
 		crowd:        newCrowd(config.MaxConns, config.MaxConnsPerClient, m.shed),
 		lingering:    make(chan struct{}, max(1, config.MaxConns/16)),
-		tunnels:      newRegistry(config.MaxTunnels),
+		tunnels:      newRegistry(config.MaxTunnels, config.MaxTunnelsPerClient),
 		blocks:       sync.Pool{New: func() any { return new(block) }},
 		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),

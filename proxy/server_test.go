@@ -142,15 +142,57 @@ func TestTooManyTunnels(t *testing.T) {
 	}
 }
 
+// One client cannot take all tunnels, and what is over counts no more.
+func TestTooManyTunnelsOfOneClient(t *testing.T) {
+	d := open(t, func(c *Config, _ *Dependencies) { c.MaxTunnelsPerClient = 1 })
+	where := origin(t, echoing)
+	first := d.tunnel(where.String())
+	for _, raw := range []string{connectTo(where.String()), getting("http://" + where.String() + "/"), upgrading("http://" + where.String() + "/")} {
+		response, _, _ := d.say(raw)
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+			t.Errorf("%s %v", response.Status, response.Header)
+		}
+	}
+	if got := d.metric("sallyport_proxy_shed_total", shedClientTunnels); got != 3 {
+		t.Errorf("%v counted", got)
+	}
+	other := d.clientFrom("127.0.0.2")
+	other.send(connectTo(where.String()))
+	if response, _ := other.answer(http.MethodConnect); response.StatusCode != http.StatusOK {
+		t.Errorf("another client: %s", response.Status)
+	}
+	_, _ = first.Close(), other.Close()
+	eventually(t, "there is room", func() bool {
+		d.tunnels.mu.Lock()
+		defer d.tunnels.mu.Unlock()
+		return len(d.tunnels.tunnels)+len(d.tunnels.clients) == 0
+	})
+	if got := d.tunnel(where.String()).echo("x"); got != "x" {
+		t.Errorf("echo %q", got)
+	}
+}
+
+// clientFrom is a client with an address of its own.
+func (d *door) clientFrom(address string) *client {
+	d.t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	conn, err := dialer.Dial("tcp", d.addr)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	d.t.Cleanup(func() { _ = conn.Close() })
+	return &client{TCPConn: conn.(*net.TCPConn), t: d.t, reader: newReader(conn)}
+}
+
 func TestTooManyConnections(t *testing.T) {
 	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConns = 2 })
 	where := origin(t, echoing)
 	first, second := d.client(), d.client()
 	eventually(t, "two are inside", d.inside(2))
 	third := d.client()
-	if rest := third.rest(); rest != "" {
-		t.Errorf("the third got %q", rest)
-	}
+	third.send(connectTo(where.String())) // it may find out only now
+	third.turnedAway()
 	d.awaitMetric(1, "sallyport_proxy_shed_total", shedConnections)
 	first.send(connectTo(where.String())) // a tunnel is none of them any more
 	if response, _ := first.answer(http.MethodConnect); response.StatusCode != http.StatusOK {
@@ -160,6 +202,18 @@ func TestTooManyConnections(t *testing.T) {
 	eventually(t, "nobody is inside", d.inside(0))
 	if got := d.tunnel(where.String()).echo("x"); got != "x" {
 		t.Errorf("echo %q", got)
+	}
+}
+
+// turnedAway expects to be one too many.
+func (c *client) turnedAway() {
+	c.t.Helper()
+	response, body := c.answer(http.MethodConnect)
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || !response.Close || body == "" {
+		c.t.Errorf("one too many: %s %v %q", response.Status, response.Header, body)
+	}
+	if rest := c.rest(); rest != "" {
+		c.t.Errorf("and then %q", rest)
 	}
 }
 
@@ -177,18 +231,9 @@ func TestTooManyConnectionsOfOneClient(t *testing.T) {
 	d := open(t, func(c *Config, _ *Dependencies) { c.MaxConnsPerClient = 1 })
 	first := d.client()
 	eventually(t, "one is inside", d.inside(1))
-	if rest := d.client().rest(); rest != "" {
-		t.Errorf("the second got %q", rest)
-	}
+	d.client().turnedAway()
 	d.awaitMetric(1, "sallyport_proxy_shed_total", shedClient)
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-	conn, err := dialer.Dial("tcp", d.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	other := &client{TCPConn: conn.(*net.TCPConn), t: t, reader: newReader(conn)}
+	other := d.clientFrom("127.0.0.2")
 	other.send(connectTo("zoom.us:443"))
 	if response, _ := other.answer(http.MethodConnect); response.StatusCode != http.StatusForbidden {
 		t.Errorf("another client: %s", response.Status)
@@ -232,6 +277,7 @@ func TestLingeringConnectionsAreCounted(t *testing.T) {
 	}
 	var sending sync.WaitGroup
 	sending.Go(func() { trickle(first) })
+	// The one place to linger in is taken.
 	if rest := d.client().rest(); rest != "" {
 		t.Errorf("the second got %q", rest)
 	}

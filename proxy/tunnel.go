@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 // and what to close when it is not allowed any more.
 type tunnel struct {
 	server *Server
+	client netip.Addr
 	watch  *idleWatch // of a WebSocket; nil: the relay watches
 
 	up, down atomic.Int64 // bytes carried: client to origin, origin to client
@@ -35,8 +37,9 @@ type tunnel struct {
 // newTunnel registers a tunnel for an exchange. It is nil where there is no
 // room. finish must follow.
 func (s *Server) newTunnel(x *exchange) *tunnel {
-	t := &tunnel{server: s, request: x.request}
-	if !s.tunnels.add(t) {
+	t := &tunnel{server: s, client: x.client, request: x.request}
+	if shed, ok := s.tunnels.add(t); !ok {
+		s.metrics.shed.WithLabelValues(shed).Inc()
 		return nil
 	}
 	return t

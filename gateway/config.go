@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/outbound"
 )
 
@@ -59,6 +60,7 @@ type ProxyConfig struct {
 	Routes       []outbound.Route  // which way; none: directly
 	AccessLogs   []AccessLogConfig
 	Interception InterceptionConfig
+	Mismatch     proxy.Mismatch
 }
 
 // AdminConfig is the admin listener's part.

@@ -163,6 +163,7 @@ func (f *configFile) proxy(v strictyaml.Value) {
 		"socks":        laterListener("proxy.socks", "SOCKS", "listen"),
 		"tls":          laterListener("proxy.tls", "the proxy protocol inside TLS", "listen", "certificate", "key"),
 		"interception": f.interception,
+		"mismatch":     f.mismatch,
 	})(v)
 }
 

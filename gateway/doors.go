@@ -41,6 +41,7 @@ func (g *Gateway) newDoors() error {
 		Clients:         p.Clients,
 		DenyNetworks:    proxy.DenyNetworks{None: p.DenyNone, Prefixes: p.DenyNetworks},
 		Outbound:        p.Outbound(),
+		Mismatch:        p.Mismatch,
 		Timeouts:        proxy.Timeouts{Dial: p.Dial, Header: p.Header, FirstByte: p.FirstByte, Peek: p.Peek, Idle: p.Idle},
 		CanAuthenticate: p.UsersFile != "",
 		InterceptAll:    p.Interception.Clients == "all",

@@ -14,11 +14,14 @@ const (
 	// RuleSignIn refuses a TLS server name whose verdict depends on who asks, in
 	// a tunnel that was opened without saying so.
 	RuleSignIn = "sign-in"
+	// RuleMismatch refuses a connection whose parts name different destinations,
+	// where the configuration says so.
+	RuleMismatch = "mismatch"
 )
 
 // reservedRuleNames lists the names that no rule of a policy may have.
 func reservedRuleNames() []string {
-	return []string{DefaultRule, RuleCanary, RuleDenyNetworks, RuleClientHello, RuleSignIn}
+	return []string{DefaultRule, RuleCanary, RuleDenyNetworks, RuleClientHello, RuleSignIn, RuleMismatch}
 }
 
 // canaryRule is read before every exception and rule, so that no allow opens

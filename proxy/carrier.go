@@ -77,23 +77,27 @@ func (c *carrier) judge(state helloState, names []string) (policy.Verdict, bool)
 	if state == helloBroken {
 		return unreadableHello(allowed, c.exchange.request.Host), true
 	}
-	var claimed []policy.Host
+	var named, claimed []policy.Host
 	for _, name := range names {
 		host, err := policy.ParseHost(name)
 		if err != nil {
 			return unreadableHello(allowed, c.exchange.request.Host), true
 		}
+		named = append(named, host)
 		if host != c.exchange.request.Host {
 			claimed = append(claimed, host)
 		}
 	}
-	if len(claimed) == 0 {
-		return policy.Verdict{}, false
+	before := c.exchange.request.Claimed
+	if len(claimed) > 0 {
+		c.exchange.request.Claimed = claimed
+		verdict := c.tunnel.server.claim(c.tunnel, claimed)
+		c.exchange.verdict = verdict
+		if verdict.Action.Refuses() {
+			return verdict, true
+		}
 	}
-	c.exchange.request.Claimed = claimed
-	verdict := c.tunnel.server.claim(c.tunnel, claimed)
-	c.exchange.verdict = verdict
-	return verdict, verdict.Action.Refuses()
+	return c.contradicted(named, before)
 }
 
 // turnAway refuses an open tunnel because of what is in its hello, which was

@@ -42,6 +42,9 @@ type Config struct {
 	// proxies. Its Timeout is Timeouts.Dial, whatever it says.
 	Outbound outbound.Config
 
+	// Mismatch says what becomes of connections that contradict themselves.
+	Mismatch Mismatch
+
 	// Timeouts bound every wait.
 	Timeouts Timeouts
 
@@ -202,6 +205,10 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	c.Outbound.Timeout = c.Timeouts.Dial
+	var err error
+	if c.Mismatch, err = c.Mismatch.complete(); err != nil {
+		return c, err
+	}
 	for _, bound := range []struct {
 		name     string
 		value    *int

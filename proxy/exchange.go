@@ -22,6 +22,7 @@ type exchange struct {
 	at    time.Time // by the decision clock
 
 	request  policy.Request
+	hidden   bool  // of a redirected connection: as helloReader has it
 	unproven error // why the credentials that were sent say nothing
 	verdict  policy.Verdict
 	addrs    []netip.Addr  // that may be dialled: checked

@@ -50,7 +50,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if differs {
 		x.request.Claimed = []policy.Host{claimed}
 	}
-	if !x.identified() || !x.decided() || !x.located() {
+	if !x.identified() || !x.decided() || !x.plainlyConsistent() || !x.located() {
 		return
 	}
 	if !x.unlooped() {

@@ -30,6 +30,7 @@ type helloReader struct {
 	next    int    // in raw: where the next record starts
 	message []byte // the handshake message, without record headers
 	names   []string
+	hidden  bool         // there is an encrypted ClientHello inside, or what looks like one
 	clear   *clearReader // once it is clear that this is not TLS
 }
 
@@ -141,47 +142,55 @@ func (h *helloReader) messageState() helloState {
 	if len(h.message) < 4+length {
 		return helloPartial
 	}
-	names, ok := serverNames(h.message[4 : 4+length])
-	if !ok {
+	var ok bool
+	if h.names, h.hidden, ok = serverNames(h.message[4 : 4+length]); !ok {
 		return helloBroken
 	}
-	h.names = names
 	return helloComplete
 }
 
 // serverNames finds the names in the body of a ClientHello (RFC 8446 §4.1.2).
 // There is one at most (RFC 6066 §3): with several it would not be known which
-// one its server takes.
-func serverNames(body []byte) (names []string, ok bool) {
+// one its server takes. hidden is true for an outer ClientHello (RFC 9849 §5),
+// and for what browsers send to look like one (§6.2).
+func serverNames(body []byte) (names []string, hidden, ok bool) {
 	s := cryptobyte.String(body)
 	var session, suites, compression, extensions cryptobyte.String
 	if !s.Skip(2+32) || // legacy version, random
 		!s.ReadUint8LengthPrefixed(&session) ||
 		!s.ReadUint16LengthPrefixed(&suites) ||
 		!s.ReadUint8LengthPrefixed(&compression) {
-		return nil, false
+		return nil, false, false
 	}
 	if s.Empty() {
-		return nil, true // a hello without extensions, RFC 5246 §7.4.1.2
+		return nil, false, true // a hello without extensions, RFC 5246 §7.4.1.2
 	}
 	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
-		return nil, false
+		return nil, false, false
 	}
 	for !extensions.Empty() {
 		var kind uint16
 		var data cryptobyte.String
 		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
-			return nil, false
+			return nil, false, false
 		}
-		if kind != 0 { // server_name
-			continue
-		}
-		if names, ok = appendHostNames(names, data); !ok {
-			return nil, false
+		switch kind {
+		case extensionServerName:
+			if names, ok = appendHostNames(names, data); !ok {
+				return nil, false, false
+			}
+		case extensionEncryptedHello:
+			hidden = len(data) > 0 && data[0] == 0 // 1 is an inner one, which has nothing to hide
 		}
 	}
-	return names, true
+	return names, hidden, true
 }
+
+// Extensions of a ClientHello.
+const (
+	extensionServerName     = 0
+	extensionEncryptedHello = 0xfe0d // RFC 9849 §5
+)
 
 // appendHostNames reads the server_name extension (RFC 6066 §3).
 func appendHostNames(names []string, data cryptobyte.String) ([]string, bool) {

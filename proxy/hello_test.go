@@ -16,11 +16,17 @@ func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 // clientHello is what crypto/tls sends first.
 func clientHello(t testing.TB, serverName string, protocols ...string) []byte {
 	t.Helper()
+	return firstFlight(t, &tls.Config{ServerName: serverName, InsecureSkipVerify: true, NextProtos: protocols})
+}
+
+// firstFlight is what a TLS client sends first.
+func firstFlight(t testing.TB, config *tls.Config) []byte {
+	t.Helper()
 	here, there := net.Pipe()
 	defer there.Close()
 	go func() {
 		defer here.Close()
-		_ = tls.Client(here, &tls.Config{ServerName: serverName, InsecureSkipVerify: true, NextProtos: protocols}).Handshake()
+		_ = tls.Client(here, config).Handshake()
 	}()
 	header := make([]byte, 5)
 	if _, err := io.ReadFull(there, header); err != nil {

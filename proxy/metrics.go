@@ -34,6 +34,8 @@ type metrics struct {
 	closed   *prometheus.CounterVec
 	dials    *prometheus.HistogramVec
 	shed     *prometheus.CounterVec
+
+	mismatches *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -65,6 +67,10 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "sallyport_proxy_shed_total",
 			Help: "Connections and tunnels turned away at a maximum, or because nothing that could be read came about.",
 		}, []string{"reason"}),
+		mismatches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_proxy_mismatches_total",
+			Help: "Connections that name another destination than they asked for, by kind and by what became of them.",
+		}, []string{"kind", "action"}),
 	}
 	// Series that have not happened yet are shown as zero, so that a first
 	// increase is seen as one.
@@ -74,10 +80,15 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedUndirected, shedAccept, shedProxyHeader} {
 		m.shed.WithLabelValues(reason)
 	}
+	for _, kind := range mismatches() {
+		for _, action := range []MismatchAction{MismatchAllow, MismatchReport, MismatchBlock} {
+			m.mismatches.WithLabelValues(string(kind), string(action))
+		}
+	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed} {
+	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed, m.mismatches} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("proxy: register metrics: %w", err)
 		}

@@ -8,6 +8,7 @@ const (
 	ruleDenyNetworks = policy.RuleDenyNetworks
 	ruleClientHello  = policy.RuleClientHello
 	ruleSignIn       = policy.RuleSignIn
+	ruleMismatch     = policy.RuleMismatch
 )
 
 // deniedNetwork turns what the policy allowed into a refusal, because of where
@@ -35,6 +36,18 @@ func needsSignIn(allowed policy.Verdict, name policy.Host) policy.Verdict {
 		Name:   ruleSignIn,
 		Reason: "this destination needs a user name",
 	})
+}
+
+// contradiction refuses a connection that contradicts itself.
+func contradiction(allowed policy.Verdict, named policy.Host, kind mismatch) policy.Verdict {
+	reason := "the connection names another destination than the one that was asked for"
+	switch kind {
+	case mismatchECH:
+		reason = "the connection hides its destination"
+	case mismatchProtocol:
+		reason = "the connection is not encrypted as it should be on this port"
+	}
+	return ownRefusal(allowed, named, &policy.Rule{Name: ruleMismatch, Reason: reason})
 }
 
 func ownRefusal(allowed policy.Verdict, fact policy.Host, rule *policy.Rule) policy.Verdict {

@@ -67,7 +67,9 @@ func (f *transparentFront) serve(l *listener) (left bool) {
 		s.leaveToHTTP(l, f.conn, f.hello.raw)
 		return true
 	}
-	s.tunnelThrough(s.newExchange(f.asking()), f.hello.names, state)
+	x := s.newExchange(f.asking())
+	x.hidden = f.hello.hidden
+	s.tunnelThrough(x, f.hello.names, state)
 	return false
 }
 
@@ -168,17 +170,18 @@ func (s *Server) tunnelThrough(x *exchange, names []string, state helloState) {
 // is the destination, the name is what the client claims, and the more
 // restrictive of the two verdicts holds.
 func (x *exchange) locatedAt(address netip.Addr) bool {
-	if !x.request.Host.IsAddr() {
+	name, misdirected := x.request.Host, false
+	if !name.IsAddr() {
 		resolution, err := x.resolve()
-		if err == nil && leadsTo(resolution, address) {
-			x.request.Derived = resolution.Facts
-		} else {
-			x.request.Claimed = append(x.request.Claimed, x.request.Host)
+		if misdirected = err != nil || !leadsTo(resolution, address); misdirected {
+			x.request.Claimed = append(x.request.Claimed, name)
 			x.request.Host = policy.HostFromAddr(address)
+		} else {
+			x.request.Derived = resolution.Facts
 		}
 	}
 	x.request.Derived = derive(x.request.Host, x.request.Derived, []netip.Addr{address})
-	if !x.decided() {
+	if !x.decided() || misdirected && !x.consistent(x.misdirected(), name) {
 		return false
 	}
 	x.addrs = x.server.networks.allowed([]netip.Addr{address}, x.request.Port)

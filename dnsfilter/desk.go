@@ -10,7 +10,7 @@ import (
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/dnsfilter/ingress"
-	"github.com/sallyport/sallyport/dnsfilter/ratelimit"
+	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/policy"
 )
 

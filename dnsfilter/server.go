@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport/sallyport/dnsfilter/cookie"
 	"github.com/sallyport/sallyport/dnsfilter/ingress"
 	"github.com/sallyport/sallyport/dnsfilter/localdata"
-	"github.com/sallyport/sallyport/dnsfilter/ratelimit"
+	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/dnsfilter/upstream"
 )
 

@@ -71,8 +71,8 @@ var forbidden = []arrow{
 		because: "the door stands on its parts, and never the other way round",
 	},
 	{
-		from:    []string{"dnsfilter/ingress", "dnsfilter/upstream", "dnsfilter/localdata", "dnsfilter/dnswire", "dnsfilter/cookie", "dnsfilter/ratelimit"},
-		of:      ours("policy/...", "dnsfilter/ingress", "dnsfilter/upstream", "dnsfilter/localdata", "dnsfilter/cookie", "dnsfilter/ratelimit"),
+		from:    []string{"dnsfilter/ingress", "dnsfilter/upstream", "dnsfilter/localdata", "dnsfilter/dnswire", "dnsfilter/cookie"},
+		of:      ours("policy/...", "dnsfilter/ingress", "dnsfilter/upstream", "dnsfilter/localdata", "dnsfilter/cookie"),
 		because: "sockets, resolvers and records know nothing of policy nor of each other: the door joins them",
 	},
 	{
@@ -86,9 +86,9 @@ var forbidden = []arrow{
 		because: "relay moves bytes: whose they are and what for, its handlers know",
 	},
 	{
-		from:    []string{"proxyheader", "servercert"},
+		from:    []string{"proxyheader", "ratelimit", "servercert"},
 		of:      ours("..."),
-		because: "both doors read PROXY headers and show certificates alike: what they do with them is theirs to know",
+		because: "both doors read PROXY headers, count clients and show certificates alike: what they do with them is theirs to know",
 	},
 	{
 		from:    []string{"gate"},

@@ -80,6 +80,14 @@ type Config struct {
 	// MaxTunnelsPerClient bounds those of one client, counted as
 	// MaxConnsPerClient counts. 0: a quarter of MaxTunnels, and 64 at least.
 	MaxTunnelsPerClient int
+
+	// Rate bounds the requests of one client in a second, counted as
+	// MaxConnsPerClient counts; after a silence it may send twice as many at
+	// once. More get 429. 0: no bound.
+	Rate int
+
+	// RateExempt are the networks of clients to whom Rate does not apply.
+	RateExempt []netip.Prefix
 }
 
 // Timeouts bound the waits of a connection. A zero takes the default, a
@@ -219,6 +227,7 @@ func (c Config) complete() (Config, error) {
 		{"connections of one client", &c.MaxConnsPerClient, 0},
 		{"tunnels", &c.MaxTunnels, defaultMaxTunnels},
 		{"tunnels of one client", &c.MaxTunnelsPerClient, 0},
+		{"requests in a second", &c.Rate, 0},
 	} {
 		if *bound.value < 0 {
 			return c, fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)

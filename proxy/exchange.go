@@ -47,7 +47,7 @@ func (s *Server) newExchange(a asking) *exchange {
 // request says is looked at before.
 func (x *exchange) admitted() bool {
 	if contains(x.server.config.Clients, x.client) {
-		return true
+		return x.moderate()
 	}
 	x.say(http.StatusForbidden, "this proxy does not serve your address\n")
 	return false

@@ -77,7 +77,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedUndirected, shedAccept, shedProxyHeader} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedRate, shedUndirected, shedAccept, shedProxyHeader} {
 		m.shed.WithLabelValues(reason)
 	}
 	for _, kind := range mismatches() {
@@ -103,6 +103,7 @@ const (
 	shedTunnels     = "tunnels"
 
 	shedClientTunnels = "client_tunnels" // of one client
+	shedRate          = "rate"           // of requests, of one client
 	shedUndirected    = "undirected"     // at the transparent door, and not redirected to it
 	shedAccept        = "accept"         // the system had no descriptor or memory for one more
 	shedProxyHeader   = "proxy_header"   // of a load balancer: missing or broken

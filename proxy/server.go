@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/gate"
 	"github.com/sallyport/sallyport/proxy/outbound"
 	"github.com/sallyport/sallyport/proxy/relay"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // Server is the proxy door. Make it with New. Its methods are safe for
@@ -26,6 +28,7 @@ type Server struct {
 	identifiers *identifiers
 	networks    *networkGuard
 	crowd       *crowd
+	rate        *ratelimit.Limiter
 	lingering   chan struct{} // one element a lingering connection
 	tunnels     *registry
 	relay       *relay.Relay // once Listen has been called
@@ -36,6 +39,7 @@ type Server struct {
 	forwarder   http.Handler
 	headers     sync.Pool // of *[headBytes]byte
 	pseudonym   string    // of this process, in Via
+	began       time.Time // when the clock of rate begins
 
 	requests gate.Gate // handlers under way
 	base     context.Context
@@ -76,11 +80,13 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		metrics:      m,
 		identifiers:  newIdentifiers(),
 		crowd:        newCrowd(config.MaxConns, config.MaxConnsPerClient, m.shed),
+		rate:         ratelimit.New(ratelimit.Config{Rate: config.Rate, Exempt: config.RateExempt}),
 		lingering:    make(chan struct{}, max(1, config.MaxConns/16)),
 		tunnels:      newRegistry(config.MaxTunnels, config.MaxTunnelsPerClient),
 		blocks:       sync.Pool{New: func() any { return new(block) }},
 		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),
+		began:        time.Now(),
 	}
 	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
 	if s.dialer, err = outbound.New(config.Outbound, s.forDialling()); err != nil {

@@ -143,7 +143,7 @@ func (s *Server) tunnelThrough(x *exchange, names []string, state helloState) {
 			x.request.Claimed = append(x.request.Claimed, host)
 		}
 	}
-	if !x.identified() {
+	if !x.moderate() || !x.identified() {
 		return
 	}
 	if unreadable {

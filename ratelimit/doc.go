@@ -1,6 +1,7 @@
 // Package ratelimit keeps one client from taking what is meant for all.
 //
-// A Limiter bounds how many queries a client may ask in a second:
+// A Limiter bounds how many queries a client may ask in a second, or requests
+// send:
 //
 //	limiter := ratelimit.New(ratelimit.Config{Rate: 100, Burst: 400})
 //	switch limiter.Allow(addr, now) {
@@ -10,7 +11,7 @@
 //	}
 //
 // A client is an IPv4 address or an IPv6 /64, since that is what one machine
-// or one home has to choose addresses from. It is meant for clients that have
+// or one home has to choose addresses from. Of the DNS door it is meant for clients that have
 // not proven their address; those with a connection or a valid cookie can be
 // held to the same rate, but a truncated answer tells them nothing.
 //

@@ -31,6 +31,22 @@ func TestCarriesEverything(t *testing.T) {
 	}
 }
 
+// Multipath TCP, which listeners of package net speak unless told otherwise,
+// cannot be spliced by every kernel.
+func TestCarriesMultipath(t *testing.T) {
+	r := relayWith(t, Config{})
+	u := &tunnel{t: t, handler: newListener()}
+	u.client, u.inClient = pairOver(t, true)
+	u.inServer, u.server = pairOver(t, true)
+	if multipath, err := u.inClient.MultipathTCP(); err != nil || !multipath {
+		t.Skip("there is no Multipath TCP here")
+	}
+	if _, err := r.Start(Ends{Client: u.inClient, Upstream: u.inServer}, nil, u.handler); err != nil {
+		t.Fatal(err)
+	}
+	u.exchange(noise(4<<20), "")
+}
+
 // exchange sends data both ways at once, to the end, and checks what arrives.
 func (u *tunnel) exchange(data []byte, early string) {
 	u.t.Helper()

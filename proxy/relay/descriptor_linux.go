@@ -25,7 +25,7 @@ func newEnd(stream Stream) end {
 
 // calls are the calls that a mover makes on descriptors, of which none waits.
 type calls struct {
-	look, fetch, write, drain func(fd uintptr) // bound once
+	look, fetch, write, drain func(fd uintptr) // callLook and so on, bound once
 
 	n     int    // the result of the last one
 	err   error  // of the last one
@@ -95,9 +95,10 @@ func (m *mover) fromSource(call func(fd uintptr)) ending {
 	}
 }
 
-// write writes some of p.
+// write writes some of p. Who has to wait for a stream's next bytes anyhow waits
+// until they are written, too.
 func (m *mover) write(p []byte) (int, ending) {
-	if !m.dst.bare() {
+	if !m.src.bare() || !m.dst.bare() {
 		return m.writeStream(p)
 	}
 	m.calls.out = p

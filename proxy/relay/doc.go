@@ -54,8 +54,8 @@
 //
 // An end may be any [Stream]: a TLS connection, a stream of HTTP/2. A way that
 // reads from one has a goroutine as long as it lasts, waits with a small
-// buffer, and copies. A way that reads from a TCP connection is parked wherever
-// it leads. Anything but a *net.TCPConn itself is such a Stream, even if it
+// buffer, and copies. A way that reads from a TCP connection is parked while
+// there is nothing to read, wherever it leads. Anything but a *net.TCPConn itself is such a Stream, even if it
 // embeds one: hand over the TCP connection that is inside.
 //
 // # Where it runs

@@ -38,7 +38,7 @@ type way struct {
 
 	// The flow's lock guards these.
 	state   wayState
-	writing bool          // in Write of a stream
+	writing bool          // in Write, which may wait
 	late    bool          // Greet is to be called with Late
 	due     time.Duration // when that is to be; 0: never
 

@@ -33,13 +33,15 @@ type Pacer interface {
 	// may be moved, and returns how many; what it grants will be moved. Once
 	// over is closed it returns at once, with 0 or with any number. It is
 	// called by one goroutine a direction, which holds no buffer meanwhile
-	// where it reads from a TCP connection.
+	// where it reads from a TCP connection. What a greeting forwards is asked
+	// for, too.
 	Take(up bool, n int, over <-chan struct{}) int
 }
 
 // Handler is whom a flow belongs to. Greet and Ended are called in order and
 // never at the same time. They are called by goroutines of the relay, which
-// hold no lock: a Handler may call Flow.End in any of them.
+// hold no lock: a Handler may call Flow.End in any of them, and take its time in
+// Greet and Ended. Start calls none of them itself.
 type Handler interface {
 	// Greet judges how the client begins. The first call comes as soon as the
 	// flow has started, with the early bytes, maybe none. Piece is what has
@@ -48,7 +50,8 @@ type Handler interface {
 	Greet(piece []byte, occasion Occasion) Greeting
 
 	// Moved says that n bytes have been written up, to the upstream, or down.
-	// It is called for both directions at once, and should be quick.
+	// It is called for both directions at once, and must not wait for anything:
+	// other flows wait meanwhile.
 	Moved(up bool, n int64)
 
 	// Ended says that the flow is over. It is called once for each flow that

@@ -42,14 +42,22 @@ func relayWith(t testing.TB, config Config) *Relay {
 // pair is a TCP connection and its other end.
 func pair(t testing.TB) (*net.TCPConn, *net.TCPConn) {
 	t.Helper()
+	return pairOver(t, false)
+}
+
+// pairOver is one that speaks Multipath TCP, or does not.
+func pairOver(t testing.TB, multipath bool) (*net.TCPConn, *net.TCPConn) {
+	t.Helper()
 	var config net.ListenConfig
-	config.SetMultipathTCP(false)
+	config.SetMultipathTCP(multipath)
 	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
+	var dialer net.Dialer
+	dialer.SetMultipathTCP(multipath)
+	a, err := dialer.DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,14 @@ import "time"
 // waits for nothing but streams that have no descriptor, and pacers: what has
 // to wait for a descriptor is parked.
 //
-// It is taken from a pool: its calls on descriptors are bound once.
+// It is taken from a pool.
 type mover struct {
 	relay    *Relay
 	flow     *Flow
 	way      *way
 	src, dst *end
+
+	alone func() // workAlone, bound once
 
 	calls   calls           // on descriptors
 	pending chan readResult // a Read of a stream that has been left waiting
@@ -42,6 +44,7 @@ const (
 func newMover(r *Relay) *mover {
 	m := &mover{relay: r}
 	m.calls.bind(m)
+	m.alone = m.workAlone
 	return m
 }
 
@@ -55,10 +58,12 @@ func (r *Relay) mover(f *Flow, w *way) *mover {
 // launch lets a mover work on a goroutine of its own.
 func (r *Relay) launch(m *mover) {
 	r.running.Add(1)
-	go func() {
-		defer r.running.Done()
-		m.work()
-	}()
+	go m.alone()
+}
+
+func (m *mover) workAlone() {
+	defer m.relay.running.Done()
+	m.work()
 }
 
 // work works until the way is parked, or over.

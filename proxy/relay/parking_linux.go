@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +54,11 @@ func newParking() (*parking, error) {
 		return nil, fmt.Errorf("make an epoll set: %w", err)
 	}
 	p := &parking{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, calls: sync.Pool{New: newArmCall}}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
+	// Deadlines are known only to what the runtime's poller has accepted.
+	if err = p.file.SetReadDeadline(time.Time{}); err == nil {
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err != nil {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("wait for an epoll set: %w", err)
 	}
@@ -165,7 +170,8 @@ func (p *parking) remove(e *end) {
 
 // run wakes flows until the parking is closed.
 func (p *parking) run() {
-	for p.raw.Read(p.poll) == nil {
+	poll := p.poll // bound once
+	for p.raw.Read(poll) == nil {
 		for i := range p.n {
 			event := &p.events[i]
 			p.mu.Lock()

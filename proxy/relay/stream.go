@@ -113,9 +113,8 @@ func (m *mover) abandon() {
 	m.await()
 }
 
-// writeStream writes to a stream that has no descriptor. It makes known that it
-// does, and does not begin once the flow is over: the client may have been
-// given back.
+// writeStream writes, and waits until that is done. It makes known that it does,
+// and does not begin once the flow is over: the client may have been given back.
 func (m *mover) writeStream(p []byte) (int, ending) {
 	if !m.enterWrite(true) {
 		return 0, stopped

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -62,7 +64,10 @@ func (f *transparentFront) serve(l *listener) (left bool) {
 		return false
 	}
 	f.conn.original = original
-	state := f.peek()
+	state, present := f.peek()
+	if !present {
+		return false
+	}
 	if state == helloComplete && f.hello.isRequest() {
 		s.leaveToHTTP(l, f.conn, f.hello.raw)
 		return true
@@ -85,16 +90,18 @@ func (f *transparentFront) asking() asking {
 	}
 }
 
-// peek reads how the client begins. One that says nothing for a moment may be
-// waiting for the server to speak first.
-func (f *transparentFront) peek() helloState {
+// peek reads how the client begins, and reports whether it is still there. One
+// that says nothing for a moment, or nothing at all, may be waiting for the
+// server to speak first.
+func (f *transparentFront) peek() (state helloState, present bool) {
 	limits := f.server.config.Timeouts
+	stop := context.AfterFunc(f.server.base, func() { _ = f.conn.Close() })
+	defer stop()
 	piece := f.server.blocks.Get().(*block)
 	defer f.server.blocks.Put(piece)
 	_ = f.conn.SetReadDeadline(time.Now().Add(limits.Peek))
 	defer func() { _ = f.conn.SetReadDeadline(time.Time{}) }()
-	state := helloPartial
-	for state == helloPartial {
+	for state = helloPartial; state == helloPartial; {
 		n, err := f.conn.Conn.Read(piece[:])
 		if n > 0 {
 			if len(f.hello.raw) == 0 {
@@ -105,18 +112,20 @@ func (f *transparentFront) peek() helloState {
 		}
 		switch silent := len(f.hello.raw) == 0; {
 		case errors.Is(err, os.ErrDeadlineExceeded) && silent:
-			return helloForeign // the relay goes on looking
+			return helloForeign, true // the relay goes on looking
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return f.hello.late()
+			return f.hello.late(), true
+		case !errors.Is(err, io.EOF):
+			return state, false
 		case silent:
-			return helloForeign
+			return helloForeign, true
 		case f.hello.clear != nil:
-			return helloComplete
+			return helloComplete, true
 		default:
-			return helloBroken
+			return helloBroken, true
 		}
 	}
-	return state
+	return state, true
 }
 
 // isRequest reports whether what was read is a plain request that net/http can
@@ -170,15 +179,18 @@ func (s *Server) tunnelThrough(x *exchange, names []string, state helloState) {
 // is the destination, the name is what the client claims, and the more
 // restrictive of the two verdicts holds.
 func (x *exchange) locatedAt(address netip.Addr) bool {
-	name, misdirected := x.request.Host, false
+	name := x.request.Host
+	misdirected := name.IsAddr() && name.Addr() != address
 	if !name.IsAddr() {
 		resolution, err := x.resolve()
-		if misdirected = err != nil || !leadsTo(resolution, address); misdirected {
-			x.request.Claimed = append(x.request.Claimed, name)
-			x.request.Host = policy.HostFromAddr(address)
-		} else {
+		misdirected = err != nil || !leadsTo(resolution, address)
+		if !misdirected {
 			x.request.Derived = resolution.Facts
 		}
+	}
+	if misdirected {
+		x.request.Claimed = append(x.request.Claimed, name)
+		x.request.Host = policy.HostFromAddr(address)
 	}
 	x.request.Derived = derive(x.request.Host, x.request.Derived, []netip.Addr{address})
 	if !x.decided() || misdirected && !x.consistent(x.misdirected(), name) {
@@ -203,19 +215,25 @@ func leadsTo(resolution Resolution, address netip.Addr) bool {
 	return false
 }
 
-// deny closes the connection, after having told a TLS client why, as far as
-// that can be said.
+// deny closes the connection, after having told a TLS client that was refused
+// why, as far as that can be said. What cannot be served for another reason is
+// reset: that is what a client meets that finds its server broken.
 func (f *transparentFront) deny(x *exchange, a answer) {
 	f.closed = true
+	if a.decision == nil {
+		_ = f.conn.tcp.SetLinger(0)
+		_ = f.conn.Close()
+		return
+	}
 	secure := len(f.hello.raw) > 0 && f.hello.clear == nil
-	if secure && a.decision != nil && f.showPage(x, a) {
+	if secure && f.showPage(x, a) {
 		return
 	}
 	if secure {
 		_ = f.conn.SetWriteDeadline(time.Now().Add(lingerTime))
 		_, _ = f.conn.Write(alertAccessDenied[:]) // a courtesy: nothing hangs on it
 	}
-	f.server.linger(f.conn)
+	f.server.linger(f.conn.Conn) // which can be closed one way, unlike conn
 }
 
 // showPage shows the client why the name that it wants was refused.
@@ -224,7 +242,7 @@ func (f *transparentFront) showPage(x *exchange, a answer) bool {
 	if !namesOnly(f.hello.names, refused) {
 		refused = x.request.Host
 	}
-	return namesOnly(f.hello.names, refused) && f.server.showPage(x, f.conn, f.hello.raw, refused, a)
+	return namesOnly(f.hello.names, refused) && f.server.showPage(x, f.conn.Conn, f.hello.raw, refused, a)
 }
 
 // open has nothing to say: the client believes that it has been through all

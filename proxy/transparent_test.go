@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +62,11 @@ func TestTransparentTLS(t *testing.T) {
 				t.Errorf("handshake: %v", err)
 			}
 			_ = conn.Close()
-			decisions, _ := d.await(1, 0)
+			ends := 1
+			if test.refused {
+				ends = 0
+			}
+			decisions, _ := d.await(1, ends)
 			got := decisions[0]
 			if got.Host.String() != test.host || got.Verdict.Action.Refuses() != test.refused || got.Transport != methodTransparent || got.Port != where.Port() {
 				t.Errorf("%+v", got)
@@ -94,6 +100,29 @@ func TestTransparentNameDoesNotOpenAnAddress(t *testing.T) {
 	}
 	if decisions, _ := d.await(1, 0); !decisions[0].Verdict.Action.Refuses() || decisions[0].Verdict.Fact.String() != "3.7.35.1" {
 		t.Errorf("%+v", decisions[0])
+	}
+}
+
+// Neither does an address that the client says in place of a name.
+func TestTransparentAddressDoesNotOpenAnother(t *testing.T) {
+	for name, hello := range map[string]string{
+		// An address is no server name for crypto/tls.
+		"TLS":        strings.Replace(string(clientHello(t, "aaa.bb.cc")), "aaa.bb.cc", "192.0.2.7", 1),
+		"plain HTTP": "GET / HTTP/1.1\r\nHost: 192.0.2.7\r\nConnection: close\r\n\r\n",
+	} {
+		d := redirecting(t, netip.MustParseAddrPort("3.7.35.1:443"), nil)
+		d.decide(func(r *policy.Request) policy.Verdict { // as a rule that allows the other, and comes first
+			if r.Host.String() == "192.0.2.7" {
+				return allowed()
+			}
+			return ownRefusal(allowed(), r.Host, &policy.Rule{Name: "no-zoom"})
+		})
+		c := d.client()
+		c.send(hello)
+		_ = c.rest()
+		if decisions, _ := d.await(1, 0); decisions[0].Verdict.RuleName() != "no-zoom" || decisions[0].Host.String() != "3.7.35.1" {
+			t.Errorf("%s: %+v", name, decisions[0])
+		}
 	}
 }
 
@@ -195,5 +224,76 @@ func TestTransparentClientsCannotSignIn(t *testing.T) {
 	}
 	if decisions, _ := d.await(1, 0); decisions[0].Verdict.RuleName() != policy.RuleSignIn {
 		t.Errorf("%+v", decisions[0])
+	}
+}
+
+// What cannot be reached does not look refused.
+func TestTransparentUnreachable(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := netip.MustParseAddrPort(gone.Addr().String())
+	_ = gone.Close()
+	d := redirecting(t, where, nil)
+	d.name("example.com", where.Addr().String())
+	conn := d.dialProxy()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write(clientHello(t, "example.com")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if decisions, _ := d.await(1, 0); decisions[0].Verdict.Action.Refuses() {
+		t.Errorf("%+v", decisions[0])
+	}
+}
+
+// A refusal in a protocol that is not TLS ends the connection at once.
+func TestTransparentRefusesByAddress(t *testing.T) {
+	d := redirecting(t, netip.MustParseAddrPort("3.7.35.1:22"), nil)
+	conn := d.dialProxy()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if decisions, _ := d.await(1, 0); decisions[0].Host.String() != "3.7.35.1" || decisions[0].Port != 22 {
+		t.Errorf("%+v", decisions[0])
+	}
+}
+
+// A client that is gone before it has said anything has nobody dialled for it,
+// and one that says nothing does not keep the server from stopping.
+func TestTransparentClientsThatSayNothing(t *testing.T) {
+	dialled := make(chan struct{}, 1)
+	where := origin(t, func(*net.TCPConn) { dialled <- struct{}{} })
+	d := redirecting(t, where, func(c *Config, _ *Dependencies) { c.Timeouts.Peek = time.Hour })
+	gone := d.dialProxy()
+	_ = gone.SetLinger(0)
+	_ = gone.Close()
+	half := d.client()
+	half.send("\x16\x03\x01") // half a record
+	_ = d.dialProxy()         // silent
+	inside := func() int { d.crowd.mu.Lock(); defer d.crowd.mu.Unlock(); return d.crowd.inside }
+	for until := time.Now().Add(patience); inside() != 2 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = d.Shutdown(ctx) // whose error says that it had to cut short
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Error("the server waits")
+	}
+	select {
+	case <-dialled:
+		t.Error("somebody was dialled")
+	default:
 	}
 }

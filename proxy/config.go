@@ -25,6 +25,9 @@ type Config struct {
 	// SOCKS holds the addresses at which clients speak SOCKS 5 (RFC 1928).
 	SOCKS []string
 
+	// TLS is where clients speak to the proxy inside TLS.
+	TLS TLS
+
 	// Clients may use the proxy; everyone else gets a plain 403 before
 	// anything is looked at. Empty: nobody.
 	Clients []netip.Prefix
@@ -183,10 +186,10 @@ const (
 
 // complete checks c and fills in the defaults.
 func (c Config) complete() (Config, error) {
-	if len(c.Listen)+len(c.Transparent.Listen)+len(c.SOCKS) == 0 {
+	if len(c.Listen)+len(c.Transparent.Listen)+len(c.SOCKS)+len(c.TLS.Listen) == 0 {
 		return c, errors.New("proxy: no listen address: name at least one, for example 127.0.0.1:3128")
 	}
-	for _, address := range slices.Concat(c.Listen, c.Transparent.Listen, c.SOCKS) {
+	for _, address := range slices.Concat(c.Listen, c.Transparent.Listen, c.SOCKS, c.TLS.Listen) {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return c, fmt.Errorf("proxy: listen address %q: %w: write host:port, for example 127.0.0.1:3128", address, err)
 		}

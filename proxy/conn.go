@@ -18,6 +18,7 @@ type clientConn struct {
 	original netip.AddrPort // where it was going before it was redirected to us; invalid: it was not
 	pending  []byte         // has been read already, and comes before what Conn brings
 	heads    heads
+	peer     *Peer // whom its certificate names; nil: nobody
 
 	balancer bool // addr is a load balancer's, which has not said yet for whom it comes
 }
@@ -39,7 +40,8 @@ func (c *clientConn) Read(p []byte) (int, error) {
 
 // sentEarly reports whether the client has sent something behind the request
 // that net/http serves. What is still on its way cannot be known.
-func (c *clientConn) sentEarly() bool { return c.heads.more() || waiting(c.tcp) > 0 }
+// Neither can what TLS has read ahead, while net/http may be reading.
+func (c *clientConn) sentEarly() bool { return c.heads.more() || c.secured() || waiting(c.tcp) > 0 }
 
 // headBytes is how much of a request is read at first. Few heads are longer.
 const headBytes = 4 << 10

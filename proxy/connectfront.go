@@ -24,6 +24,7 @@ func (f *connectFront) asking() asking {
 		front:       f,
 		ctx:         f.server.base,
 		client:      f.conn.addr,
+		peer:        f.conn.peer,
 		credentials: f.head.credentials,
 		accept:      f.head.accept,
 		agent:       f.head.agent,
@@ -45,7 +46,7 @@ func (f *connectFront) deny(x *exchange, a answer) {
 		f.server.keepPromise(x, f.conn, f.early, a)
 		return
 	}
-	early := len(f.early) > 0 || waiting(f.conn.tcp) > 0
+	early := len(f.early) > 0 || f.conn.unread()
 	f.over = a.last || early || f.head.close
 	response := memoryResponse{last: f.over}
 	f.server.write(a, &response, f.head.request(), x.destination())

@@ -25,6 +25,10 @@ type Dependencies struct {
 	// Config.CanAuthenticate is false. Required.
 	Identify func(client netip.Addr, proxyAuthorization string) (policy.Subject, error)
 
+	// IdentifyPeer says who asks that has shown a certificate at the TLS
+	// listener. Required where clients must have one (Config.TLS.ClientCA).
+	IdentifyPeer func(client netip.Addr, peer Peer) policy.Subject
+
 	// BadCredentials reports whether an error of Identify means that the
 	// credentials are bad. Where the policy needs a user name for a request,
 	// its client is then asked again (407); after any other error it is told

@@ -63,7 +63,7 @@ func (x *exchange) identified() bool {
 		if x.credentials != "" {
 			subject, err := identify(x.client, x.credentials)
 			if err == nil {
-				x.request.Subject = subject
+				x.request.Subject = x.proven(subject)
 				return true
 			}
 			x.unproven = err
@@ -75,7 +75,7 @@ func (x *exchange) identified() bool {
 		x.askWho()
 		return false
 	}
-	x.request.Subject = subject
+	x.request.Subject = x.proven(subject)
 	return true
 }
 

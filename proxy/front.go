@@ -28,6 +28,7 @@ type asking struct {
 	ctx         context.Context // ends when the client leaves, where the front can tell, and with the server
 	client      netip.Addr
 	original    netip.AddrPort // where a client went that knows of no proxy; invalid: it knows
+	peer        *Peer          // whom the client's certificate names; nil: nobody
 	credentials string         // value of Proxy-Authorization or its like; empty: none
 	accept      string         // value of Accept: what the client can show
 	agent       string         // value of User-Agent

@@ -42,6 +42,7 @@ func (s *Server) kinds() []kind {
 		{name: "proxy http", addresses: s.config.Listen, serve: s.serveHTTP, full: tooManyConnections()},
 		{name: "proxy socks", addresses: s.config.SOCKS, serve: s.serveSOCKS},
 		{name: "proxy transparent", addresses: s.config.Transparent.Listen, serve: s.serveTransparent, control: s.config.Transparent.control()},
+		{name: nameTLS, addresses: s.config.TLS.Listen, serve: s.serveTLS},
 	}
 }
 

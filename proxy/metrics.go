@@ -77,7 +77,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{closedByClient, closedByUpstream, closedByIdle, closedByPolicy, closedByShutdown} {
 		m.closed.WithLabelValues(reason)
 	}
-	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedRate, shedUndirected, shedAccept, shedProxyHeader} {
+	for _, reason := range []string{shedConnections, shedClient, shedTunnels, shedClientTunnels, shedRate, shedUndirected, shedAccept, shedProxyHeader, shedHandshake} {
 		m.shed.WithLabelValues(reason)
 	}
 	for _, kind := range mismatches() {
@@ -107,6 +107,7 @@ const (
 	shedUndirected    = "undirected"     // at the transparent door, and not redirected to it
 	shedAccept        = "accept"         // the system had no descriptor or memory for one more
 	shedProxyHeader   = "proxy_header"   // of a load balancer: missing or broken
+	shedHandshake     = "handshake"      // TLS did not come about
 )
 
 func (m *metrics) answered(method string, code int) {

@@ -41,6 +41,8 @@ type Server struct {
 	pseudonym   string    // of this process, in Via
 	began       time.Time // when the clock of rate begins
 
+	security *security // of the TLS listener; nil: there is none
+
 	requests gate.Gate // handlers under way
 	base     context.Context
 	cancel   context.CancelFunc
@@ -92,6 +94,9 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 	if s.dialer, err = outbound.New(config.Outbound, s.forDialling()); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
+	if s.security, err = newSecurity(config.TLS, dependencies); err != nil {
+		return nil, err
+	}
 	s.pool = newPool(config.Timeouts)
 	s.transport = s.dialer.NewTransport(s.pool)
 	s.forwarder = newForwarder(s.pool, s.roundTrip, dependencies.Log)
@@ -111,6 +116,12 @@ func (s *Server) Listen(ctx context.Context) error {
 	if s.relay, err = relay.New(relay.Config{Idle: s.config.Timeouts.Idle}); err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
+	var streams *http.Server
+	if s.security != nil {
+		if streams, err = s.newStreamServer(); err != nil {
+			return err
+		}
+	}
 	for _, k := range s.kinds() {
 		for _, address := range k.addresses {
 			l, err := s.listen(ctx, k, address)
@@ -124,13 +135,20 @@ func (s *Server) Listen(ctx context.Context) error {
 			s.listeners = append(s.listeners, l)
 		}
 	}
+	if streams != nil {
+		s.hand(s.security.streams, streams)
+	}
 	for _, l := range s.listeners {
-		server := s.newHTTPServer()
-		s.servers = append(s.servers, server)
-		s.serving.Go(func() { s.serve(server, l) })
+		s.hand(l, s.newHTTPServer())
 		s.serving.Go(func() { s.accept(l) })
 	}
 	return nil
+}
+
+// hand has net/http serve what a listener leaves to it.
+func (s *Server) hand(l net.Listener, server *http.Server) {
+	s.servers = append(s.servers, server)
+	s.serving.Go(func() { s.serve(server, l) })
 }
 
 func (s *Server) newHTTPServer() *http.Server {
@@ -162,7 +180,7 @@ func (s *Server) newHTTPServer() *http.Server {
 	return server
 }
 
-func (s *Server) serve(server *http.Server, l *listener) {
+func (s *Server) serve(server *http.Server, l net.Listener) {
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		s.dependencies.Log.Error("proxy listener failed", zap.String("address", l.Addr().String()), zap.Error(err))
 	}

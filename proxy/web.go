@@ -22,7 +22,11 @@ type webFront struct {
 }
 
 func (s *Server) newWebFront(w http.ResponseWriter, r *http.Request, conn *clientConn) *webFront {
-	head, err := conn.heads.next(r)
+	next := conn.heads.next
+	if r.ProtoMajor == 2 {
+		next = headOfStream
+	}
+	head, err := next(r)
 	return &webFront{server: s, w: w, r: r, conn: conn, head: head, lost: err}
 }
 
@@ -32,6 +36,7 @@ func (f *webFront) asking(method string) asking {
 		front:       f,
 		ctx:         f.r.Context(),
 		client:      f.conn.addr,
+		peer:        f.conn.peer,
 		original:    f.conn.original,
 		credentials: f.r.Header.Get("Proxy-Authorization"),
 		accept:      f.r.Header.Get("Accept"),
@@ -59,17 +64,23 @@ func (f *webFront) framed(x *exchange) bool {
 // deny answers so that it is delivered whole even when the client has not
 // waited for it.
 func (f *webFront) deny(x *exchange, a answer) {
+	if f.r.ProtoMajor == 2 {
+		a.last = false // one stream does not end the others
+	}
 	write := func(w http.ResponseWriter) {
 		if x.account != nil {
 			w = &countedWriter{ResponseWriter: w, account: x.account}
 		}
 		f.server.write(a, w, f.r, x.destination())
 	}
-	if f.r.Method == http.MethodConnect {
+	switch {
+	case f.r.ProtoMajor == 2:
+		write(f.w) // and net/http has the client stop sending
+		return
+	case f.r.Method == http.MethodConnect:
 		f.denyConnect(x, a, write)
 		return
-	}
-	if !f.hasBody() {
+	case !f.hasBody():
 		write(f.w)
 		return
 	}

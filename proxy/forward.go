@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
@@ -145,6 +146,8 @@ type passage struct {
 	watch  *idleWatch
 	broken bool // the origin's body ended with an error
 	failed bool // the answer is ours
+
+	unreadable atomic.Bool // the client's body could not be read to its end
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is

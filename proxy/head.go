@@ -23,7 +23,7 @@ type head struct {
 	line    string // the request line
 	host    string // the Host field
 	hasHost bool
-	fault   string // why the request cannot be served; empty: it can
+	fault   error // why the request cannot be served; nil: it can
 }
 
 // Bounds of what is kept for a connection.
@@ -37,7 +37,14 @@ const (
 	// reads 4 KiB ahead, and no request that is good for anything is shorter
 	// than 16 bytes.
 	maxHeads = 256
+
+	// maxFields bounds the fields of a head. Browsers send twenty.
+	maxFields = 256
 )
+
+// errManyFields is what is wrong with a head of too many fields. It is no sign
+// of anything, and has a status of its own (RFC 6585 §5).
+var errManyFields = errors.New("the request has too many header fields")
 
 // framing says what the next byte of a connection belongs to.
 type framing uint8
@@ -55,7 +62,8 @@ const (
 // head of each request until the request is served. Clients may send requests
 // without waiting for answers, so it has to know where each of them ends: it
 // frames as net/http does, accepts no more than that, and where a request can
-// be framed in two ways it is not served at all. Each byte is looked at once.
+// be framed in two ways it is not served at all: net/http forgives lines that
+// end without CR, and others who read the same bytes may not (RFC 9112 §2.2).
 //
 // Safe for concurrent use: net/http reads ahead while a request is served.
 type heads struct {
@@ -67,6 +75,7 @@ type heads struct {
 	line    []byte // the start of a line whose end has not come
 	size    int    // bytes of what is being read
 	reading head
+	fields  int
 	length  int64 // of its content
 	lengths int   // Content-Length fields
 	chunked bool
@@ -98,30 +107,26 @@ func (h *heads) take(data []byte) {
 			h.line = append(h.line, piece...)
 			piece = h.line
 		}
-		h.endLine(bytes.TrimSuffix(piece, []byte("\r")))
+		h.endLine(bytes.CutSuffix(piece, []byte("\r")))
 		h.line = h.line[:0]
 	}
 }
 
-// endLine takes a whole line, without its end.
-func (h *heads) endLine(line []byte) {
+// endLine takes a whole line, without its end, and whether that was CR LF.
+func (h *heads) endLine(line []byte, whole bool) {
+	clear := whole && bytes.IndexByte(line, '\r') < 0 && bytes.IndexByte(line, 0) < 0
+	if h.state <= framingFields {
+		h.endHeadLine(line, clear)
+		return
+	}
+	if !clear {
+		h.lose()
+		return
+	}
 	switch h.state {
-	case framingLine:
-		if len(line) > 0 { // net/http forgives empty lines behind a POST
-			h.reading, h.length, h.lengths, h.chunked = head{line: string(line)}, 0, 0, false
-			h.state = framingFields
-		}
-	case framingFields:
-		if len(line) > 0 {
-			h.field(line)
-			return
-		}
-		h.endHead()
 	case framingChunkSize:
-		text, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 16, 64)
-		switch {
-		case err != nil || n < 0:
+		switch n, ok := chunkSize(line); {
+		case !ok:
 			h.lose()
 		case n == 0:
 			h.size, h.state = 0, framingTrailer
@@ -140,10 +145,47 @@ func (h *heads) endLine(line []byte) {
 	}
 }
 
+// endHeadLine is endLine in a head.
+func (h *heads) endHeadLine(line []byte, clear bool) {
+	switch {
+	case h.state == framingLine && len(line) == 0:
+		if !clear { // else net/http forgives empty lines behind a POST
+			h.lose()
+		}
+		return
+	case h.state == framingLine:
+		h.reading, h.fields, h.length, h.lengths, h.chunked = head{line: string(line)}, 0, 0, 0, false
+		h.state = framingFields
+	case len(line) > 0:
+		h.field(line)
+	}
+	if !clear {
+		h.fail("a line of the request does not end with CR LF, or has a control character in it")
+	}
+	if len(line) == 0 {
+		h.endHead()
+	}
+}
+
+// chunkSize reads the line before a chunk (RFC 9112 §7.1). The extensions that
+// may follow the size are nobody's business.
+func chunkSize(line []byte) (n int64, ok bool) {
+	text, _, _ := bytes.Cut(line, []byte(";"))
+	if len(text) == 0 || text[0] == '+' || text[0] == '-' {
+		return 0, false // strconv reads signs
+	}
+	n, err := strconv.ParseInt(string(text), 16, 64)
+	return n, err == nil
+}
+
 // field takes a line of a head.
 func (h *heads) field(line []byte) {
 	if line[0] == ' ' || line[0] == '\t' {
 		h.fail("a header field goes on in a second line") // RFC 9112 §5.2
+		return
+	}
+	if h.fields++; h.fields > maxFields {
+		h.reading.fault = errManyFields
 		return
 	}
 	name, text, _ := bytes.Cut(line, []byte(":"))
@@ -181,7 +223,7 @@ func (h *heads) endHead() {
 	}
 	h.waiting = append(h.waiting, h.reading)
 	switch {
-	case h.reading.fault != "":
+	case h.reading.fault != nil:
 		h.state = framingLost // nothing behind it will be served
 	case h.chunked:
 		h.state = framingChunkSize
@@ -191,7 +233,7 @@ func (h *heads) endHead() {
 	h.reading, h.size = head{}, 0
 }
 
-func (h *heads) fail(why string) { h.reading.fault = why }
+func (h *heads) fail(why string) { h.reading.fault = errors.New(why) }
 
 // lose gives up on what comes. The heads that wait are good.
 func (h *heads) lose() {
@@ -218,8 +260,8 @@ func (h *heads) next(r *http.Request) (head, error) {
 	first := h.waiting[0]
 	h.waiting = append(h.waiting[:0], h.waiting[1:]...)
 	switch {
-	case first.fault != "":
-		return head{}, errors.New(first.fault)
+	case first.fault != nil:
+		return head{}, first.fault
 	case first.line != r.Method+" "+r.RequestURI+" "+r.Proto:
 		h.lose()
 		h.waiting = nil

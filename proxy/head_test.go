@@ -143,13 +143,16 @@ func TestUnclearHeadsAreRefused(t *testing.T) {
 // streams are what clients may send, by turns well and badly.
 var streams = []string{
 	"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n",
-	"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\nhost:b\n\nHEAD /3 HTTP/1.0\r\n\r\n",
+	"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost:b\r\n\r\nHEAD /3 HTTP/1.0\r\n\r\n",
 	"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n\r\n\r\n.GET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5;a=b\r\nHost:\r\n0\r\nX: y\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"POST /1 HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"GET /1 HTTP/1.1\r\nHost:\r\n a\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"GET /1 HTTP/1.1\r\nX: y\r\n Host: b\r\nHost: a\r\n \r\n\r\n",
+	"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\nhost:b\n\nHEAD /3 HTTP/1.0\r\n\r\n",
+	"GET /1 HTTP/1.1\r\nHost: a\r\nX: y\rHost: b\r\n\n",
+	"PUT /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\nabc\n0\n\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 	"PUT /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n 3 \r\nabc\r\n00\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n",
 }
 
@@ -171,8 +174,10 @@ func FuzzHeads(f *testing.F) {
 			h.take(rest[:n])
 			rest = rest[n:]
 		}
-		reader := bufio.NewReader(strings.NewReader(stream))
+		text := strings.NewReader(stream)
+		reader := bufio.NewReader(text)
 		for {
+			begin := len(stream) - text.Len() - reader.Buffered()
 			r, err := http.ReadRequest(reader)
 			if err != nil {
 				return
@@ -180,6 +185,10 @@ func FuzzHeads(f *testing.F) {
 			head, err := h.next(r)
 			if err != nil {
 				return
+			}
+			read := stream[begin : len(stream)-text.Len()-reader.Buffered()]
+			if strings.ContainsAny(strings.ReplaceAll(read, "\r\n", ""), "\r\n\x00") {
+				t.Fatalf("lines that may be read in two ways were served: %q", read)
 			}
 			if r.URL.Host == "" && head.host != r.Host {
 				t.Fatalf("the Host field of %s %s is %q, net/http has read %q", r.Method, r.RequestURI, head.host, r.Host)

@@ -49,7 +49,6 @@ func TestSentEarly(t *testing.T) {
 		early  bool
 	}{
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r\n"}, false},
-		{[]string{"CONNECT a:1 HTTP/1.1\n\n"}, false},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n", "\r\n"}, false},
 		{[]string{"CONNECT a:1 HTTP/1.1\r\n\r", "\n"}, false},
 		{strings.Split("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", ""), false},

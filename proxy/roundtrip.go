@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +55,11 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		s.dependencies.Log.Debug("round trip failed", zap.String("decision", p.id),
 			zap.Stringer("host", p.request.Host), zap.Error(err))
+		if p.unreadable.Load() {
+			answer := p.failure(r, failure{http.StatusBadRequest, "http_request_error", "the content of the request could not be read"})
+			answer.Header.Set("Connection", "close") // where the next request begins is not known
+			return answer, nil
+		}
 		return p.failure(r, describe(err)), nil
 	}
 	p.watch.touch()
@@ -105,7 +111,7 @@ func (p *passage) failure(r *http.Request, f failure) *http.Response {
 }
 
 // watchedBody tells the idle watch about every piece of a body, and remembers
-// when the origin's ended before its time.
+// when it ended before its time.
 type watchedBody struct {
 	io.ReadCloser
 	passage    *passage
@@ -116,8 +122,12 @@ type watchedBody struct {
 func (b *watchedBody) Read(data []byte) (int, error) {
 	n, err := b.ReadCloser.Read(data)
 	b.passage.watch.touch()
-	if b.fromOrigin && err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+	case b.fromOrigin:
 		b.passage.broken = true
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		b.passage.unreadable.Store(true)
 	}
 	return n, err
 }

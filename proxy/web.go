@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,6 +57,10 @@ func (f *webFront) asking(method string) asking {
 func (f *webFront) framed(x *exchange) bool {
 	if f.lost == nil {
 		return true
+	}
+	if errors.Is(f.lost, errManyFields) {
+		x.deny(answer{status: http.StatusRequestHeaderFieldsTooLarge, text: f.lost.Error() + "\n", last: true})
+		return false
 	}
 	x.hangUp(f.lost)
 	return false

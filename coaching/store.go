@@ -35,6 +35,12 @@ type Config struct {
 	// Limit bounds the grants held at a time. 0 means 100,000.
 	Limit int
 
+	// Turn is closed once no other process writes the File any more: the one
+	// that this one takes over from. Until then the Store keeps what it is given
+	// in memory, and leaves it to the other to tell what has ended. Nil: there
+	// is no other.
+	Turn <-chan struct{}
+
 	// PerHolder bounds those of one user, one IPv4 address or one IPv6 /64.
 	// 0 means 64.
 	PerHolder int
@@ -59,6 +65,9 @@ type Store struct {
 	ends  ends
 	share map[quota]int // grants by holder
 	over  []Grant       // ended, and not swept up yet
+
+	before map[string]bool // ids that were in the journal at first, while it is another process's; nil: it is ours
+	quiet  bool            // another process tells what has ended
 }
 
 // quota is whom the bound of PerHolder is for.
@@ -115,16 +124,33 @@ func Open(config Config, now time.Time, log *zap.Logger) (*Store, error) {
 			s.over = append(s.over, g)
 		}
 	}
+	if config.Turn != nil && !isClosed(config.Turn) {
+		s.wait(kept)
+	}
 	s.journal = newJournal(config.File, s.List, s.Len, log)
 	return s, nil
 }
 
-// Run writes the journal until ctx ends, and then what is left of it. It is to
-// be called once. Before it Revoke waits in vain, and after it cannot write.
+// Run writes the journal, from its turn on, until ctx ends, and then what is
+// left of it. It is to be called once. Before it Revoke waits in vain, and after
+// it cannot write; whoever takes over tells of the ends of grants then.
 func (s *Store) Run(ctx context.Context) {
-	if s.journal != nil {
-		s.journal.run(ctx)
+	if s.journal == nil {
+		return
 	}
+	if s.config.Turn != nil {
+		select {
+		case <-s.config.Turn:
+			s.catchUp()
+		case <-ctx.Done():
+			s.journal.giveUp()
+			return
+		}
+	}
+	s.journal.run(ctx)
+	s.mu.Lock()
+	s.quiet = true
+	s.mu.Unlock()
 }
 
 // Trouble says why grants would not outlive a restart now; empty where they
@@ -209,13 +235,17 @@ func (s *Store) Next() time.Time {
 }
 
 // Sweep lets go of the grants that have ended at now, and returns each of them
-// once. Those that were revoked are not among them.
+// once. Those that were revoked are not among them, nor those of which another
+// process tells.
 func (s *Store) Sweep(now time.Time) []Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
 	over := s.over
 	s.over = nil
+	if s.quiet {
+		return nil
+	}
 	return over
 }
 

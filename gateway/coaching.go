@@ -46,7 +46,15 @@ type coach struct {
 	log      *zap.Logger
 	metrics  *coachingMetrics
 	ends     *edges // of grants
+
+	release func()             // lets the next process write the journal
+	leave   context.CancelFunc // has the journal end; nil before start
+	left    chan struct{}      // closed when it has
 }
+
+// grantsHeld is what the journal is called between two processes, one of which
+// takes over from the other.
+const grantsHeld = "grants"
 
 // newCoach reads or makes the key, and what was granted before a restart. It
 // is to be called before the engine is shared.
@@ -59,7 +67,10 @@ func (g *Gateway) newCoach() (*coach, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := coaching.Open(coaching.Config{File: filepath.Join(g.config.stateFolder(), grantsFile)}, g.deps.Now(), log)
+	store, err := coaching.Open(coaching.Config{
+		File: filepath.Join(g.config.stateFolder(), grantsFile),
+		Turn: g.deps.Sockets.Left(grantsHeld),
+	}, g.deps.Now(), log)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +85,8 @@ func (g *Gateway) newCoach() (*coach, error) {
 		now:      g.deps.Now,
 		log:      log,
 		metrics:  newCoachingMetrics(g.registry, store.Len),
+		release:  g.deps.Sockets.Hold(grantsHeld),
+		left:     make(chan struct{}),
 	}
 	c.ends = newEdges(g.deps.Now, func(time.Time) time.Time { return store.Next() }, func(string) { c.sweep() })
 	g.engine.SetGrants(store)
@@ -106,8 +119,24 @@ func (c *coach) start(ctx context.Context, running *sync.WaitGroup) {
 	if c == nil {
 		return
 	}
-	running.Go(func() { c.store.Run(ctx) })
+	keeping, leave := context.WithCancel(ctx)
+	c.leave = leave
+	running.Go(func() {
+		defer close(c.left)
+		c.store.Run(keeping)
+		c.release()
+	})
 	running.Go(func() { c.ends.run(ctx) })
+}
+
+// stopKeeping writes what is left of the journal, and leaves it to the process
+// that takes over. Grants hold, and end, for the tunnels that are left.
+func (c *coach) stopKeeping() {
+	if c == nil || c.leave == nil {
+		return
+	}
+	c.leave()
+	<-c.left
 }
 
 // sweep tells of the grants that have ended, and has open tunnels judged again.

@@ -336,7 +336,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	var errDNS, errProxy error
 	doors.Go(func() { errDNS = g.dns.Shutdown(drain) })
 	doors.Go(func() { errProxy = g.proxy.Drain(drain) })
-	doors.Go(func() { g.portal.shutdown(drain) })
+	doors.Go(func() { g.portal.shutdown(drain); g.coach.stopKeeping() })
 	doors.Wait()
 	return g.stopped(ctx, errDNS, errProxy)
 }

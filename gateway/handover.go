@@ -32,7 +32,7 @@ func (g *Gateway) Leave(ctx context.Context, hasty <-chan struct{}) error {
 	leaving.Go(func() { errDNS = g.dns.Leave(drain, leavePatience) })
 	leaving.Go(func() { errProxy = g.proxy.Leave(drain, leavePatience, hasty) })
 	leaving.Go(func() { g.admin.leave(drain, leavePatience) })
-	leaving.Go(func() { g.portal.leave(drain, leavePatience) })
+	leaving.Go(func() { g.portal.leave(drain, leavePatience); g.coach.stopKeeping() })
 	leaving.Wait()
 	return g.stopped(ctx, errDNS, errProxy)
 }

@@ -81,9 +81,9 @@ var forbidden = []arrow{
 		because: "outbound is a leaf: it connects, whoever decided",
 	},
 	{
-		from:    []string{"proxy/relay"},
+		from:    []string{"proxy/pace", "proxy/relay"},
 		of:      ours("..."),
-		because: "relay moves bytes: whose they are and what for, its handlers know",
+		because: "relay moves bytes and pace holds them back: whose they are and what for, their callers know",
 	},
 	{
 		from:    []string{"proxyheader", "ratelimit", "servercert"},

@@ -91,6 +91,11 @@ type Config struct {
 
 	// RateExempt are the networks of clients to whom Rate does not apply.
 	RateExempt []netip.Prefix
+
+	// Bandwidth bounds what groups move, in bytes a second each way, by the
+	// name that a verdict has for them; policy.NoGroup for those of none. The
+	// clients of a group share it evenly, whatever they open.
+	Bandwidth map[string]int64
 }
 
 // Timeouts bound the waits of a connection. A zero takes the default, a

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,6 +149,9 @@ type passage struct {
 	failed bool // the answer is ours
 
 	unreadable atomic.Bool // the client's body could not be read to its end
+
+	pacer *pacer          // nil: no limit
+	over  <-chan struct{} // closed once nothing more is to be moved
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
@@ -161,7 +165,8 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 		// An origin may answer while the client is still sending.
 		_ = control.EnableFullDuplex()
 	}
-	p := &passage{exchange: x, web: web, tunnel: t}
+	p := &passage{exchange: x, web: web, tunnel: t, over: ctx.Done()}
+	p.pacer = cmp.Or(t, entry).pacer
 	cut := func() {
 		cancel()
 		past := time.Unix(1, 0)
@@ -223,7 +228,7 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	}
 	addVia(out.Header, byte(r.ProtoMajor), byte(r.ProtoMinor), p.server.pseudonym)
 	if out.Body != nil && out.Body != http.NoBody {
-		out.Body = &watchedBody{ReadCloser: out.Body, passage: p}
+		out.Body = p.paced(&watchedBody{ReadCloser: out.Body, passage: p}, true)
 	}
 	out.Host = authorityOf(p.request.Host, p.request.Port, 80)
 	if p.original.IsValid() && r.Host != "" {

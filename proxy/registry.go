@@ -50,6 +50,7 @@ func (r *registry) remove(t *tunnel) {
 		delete(r.clients, key)
 	}
 	r.mu.Unlock()
+	t.pacer.leave()
 	r.open.Leave()
 }
 
@@ -96,7 +97,9 @@ func (s *Server) Recheck() RecheckResult {
 		verdict := s.dependencies.Decider.Decide(&request)
 		if verdict.Action.Refuses() && t.end(closedByPolicy, verdict.RuleName()) {
 			result.Closed++
+			continue
 		}
+		t.pacer.follow(s.bandwidth.group(&verdict))
 	}
 	return result
 }

@@ -72,7 +72,7 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 	}
 	removeHopByHop(response.Header)
 	addVia(response.Header, byte(response.ProtoMajor), byte(response.ProtoMinor), s.pseudonym)
-	response.Body = &watchedBody{ReadCloser: response.Body, passage: p, fromOrigin: true}
+	response.Body = p.paced(&watchedBody{ReadCloser: response.Body, passage: p, fromOrigin: true}, false)
 	return response, nil
 }
 

@@ -29,6 +29,7 @@ type Server struct {
 	networks    *networkGuard
 	crowd       *crowd
 	rate        *ratelimit.Limiter
+	bandwidth   bandwidth
 	lingering   chan struct{} // one element a lingering connection
 	tunnels     *registry
 	relay       *relay.Relay // once Listen has been called
@@ -89,6 +90,9 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		headers:      sync.Pool{New: func() any { return new([headBytes]byte) }},
 		pseudonym:    newPseudonym(),
 		began:        time.Now(),
+	}
+	if s.bandwidth, err = newBandwidth(config.Bandwidth); err != nil {
+		return nil, err
 	}
 	s.networks = newNetworkGuard(config.DenyNetworks, s.ownAddresses)
 	if s.dialer, err = outbound.New(config.Outbound, s.forDialling()); err != nil {

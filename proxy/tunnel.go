@@ -18,6 +18,7 @@ import (
 type tunnel struct {
 	server *Server
 	client netip.Addr
+	pacer  *pacer     // nil: its group has no limit
 	watch  *idleWatch // of a WebSocket; nil: the relay watches
 
 	up, down atomic.Int64 // bytes carried: client to origin, origin to client
@@ -37,9 +38,10 @@ type tunnel struct {
 // newTunnel registers a tunnel for an exchange. It is nil where there is no
 // room. finish must follow.
 func (s *Server) newTunnel(x *exchange) *tunnel {
-	t := &tunnel{server: s, client: x.client, request: x.request}
+	t := &tunnel{server: s, client: x.client, request: x.request, pacer: s.bandwidth.join(x.client, &x.verdict)}
 	if shed, ok := s.tunnels.add(t); !ok {
 		s.metrics.shed.WithLabelValues(shed).Inc()
+		t.pacer.leave()
 		return nil
 	}
 	return t
@@ -56,6 +58,9 @@ func (t *tunnel) watched() {
 func (t *tunnel) flow(ends relay.Ends, early []byte, c *carrier) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.pacer != nil {
+		ends.Pace = t.pacer
+	}
 	err := net.ErrClosed
 	if !t.ended {
 		var f *relay.Flow

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"sync"
 
 	"github.com/sallyport/sallyport/gate"
 )
@@ -42,17 +43,26 @@ type socketConn struct {
 	net.Conn
 	tunnel *tunnel
 	busy   gate.Gate // reads and writes under way
+	over   chan struct{}
+	end    sync.Once // closes over
 }
 
 // newSocketConn begins the tunnel. buffered bytes have been read from the
 // client already and are on their way up.
 func newSocketConn(conn net.Conn, t *tunnel, buffered int) *socketConn {
-	t.attach(conn)
+	c := &socketConn{Conn: conn, tunnel: t, over: make(chan struct{})}
+	t.attach(c)
 	t.establish()
 	if buffered > 0 {
 		t.movedUp(int64(buffered))
 	}
-	return &socketConn{Conn: conn, tunnel: t}
+	return c
+}
+
+// Close closes the connection, and ends what waits for bandwidth.
+func (c *socketConn) Close() error {
+	c.end.Do(func() { close(c.over) })
+	return c.Conn.Close()
 }
 
 // Read reads from the client.
@@ -62,6 +72,9 @@ func (c *socketConn) Read(p []byte) (int, error) {
 	}
 	defer c.busy.Leave()
 	n, err := c.Conn.Read(p)
+	if !c.tunnel.pacer.pay(true, n, c.over) {
+		return 0, net.ErrClosed
+	}
 	if n > 0 {
 		c.tunnel.movedUp(int64(n))
 	}
@@ -77,6 +90,9 @@ func (c *socketConn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	defer c.busy.Leave()
+	if !c.tunnel.pacer.pay(false, len(p), c.over) {
+		return 0, net.ErrClosed
+	}
 	n, err := c.Conn.Write(p)
 	if n > 0 {
 		c.tunnel.movedDown(int64(n))
@@ -92,6 +108,6 @@ func (c *socketConn) Write(p []byte) (int, error) {
 // from it. If it was not the client who left, it was the origin.
 func (c *socketConn) settle() {
 	c.tunnel.reached(closedByUpstream)
-	_ = c.Conn.Close()
+	_ = c.Close()
 	<-c.busy.Close()
 }

@@ -53,12 +53,14 @@ func TestTransparent(t *testing.T) {
 		r.everything(t)
 		t.Run("NotRedirected", r.notRedirected)
 		t.Run("Reload", r.reload)
+		t.Run("Stopped", r.stopped)
 	})
 	t.Run("TProxy", func(t *testing.T) {
 		r.inGateway(t, filepath.Join(absolute(t, rulesFolder), "sallyport-tproxy-routes"), "add")
 		r := r.with(t, binary, "sallyport-tproxy.nft", `["127.0.0.1:3129", "[::1]:3129"]`, "tproxy")
 		r.everything(t)
 		t.Run("Reload", r.reload)
+		t.Run("Stopped", r.stopped)
 	})
 	t.Run("Local", func(t *testing.T) { r.local(t, binary) })
 }
@@ -496,6 +498,17 @@ func (r *road) reload(t *testing.T) {
 		t.Errorf("the other connection: %v", err)
 	}
 	r.logged(t, "the end", func(e entry) bool { return e.ClosedBy == "policy" && e.Host == roadSite })
+}
+
+// stopped shows that nothing goes past a gateway that is not there.
+func (r *road) stopped(t *testing.T) {
+	r.stop(t)
+	for _, address := range []string{roadSite, roadSite6} {
+		got := r.curl(t, append(at("www.rockets.example", address), "https://www.rockets.example/")...)
+		if got.code != 7 || got.stdout != "" { // could not connect
+			t.Errorf("%s: exit status %d, %q, %s", address, got.code, got.stdout, got.stderr)
+		}
+	}
 }
 
 // local redirects what the gateway's own machine asks for.

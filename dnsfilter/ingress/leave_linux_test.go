@@ -221,3 +221,23 @@ func TestInheritedDropsAreNotOurs(t *testing.T) {
 		t.Errorf("%d packets were dropped before anything came", n)
 	}
 }
+
+// TestInheritedRoomIsKept takes a socket over to which somebody has given more
+// room than we would ask for, or could.
+func TestInheritedRoomIsKept(t *testing.T) {
+	k := &kept{files: map[string][]*os.File{}}
+	defer k.close()
+	first := listen(t, "127.0.0.1:0", UDPConfig{Sockets: 1, ReceiveBuffer: 1 << 17, From: k.keep()})
+	second := listen(t, first.local.String(), UDPConfig{Sockets: 1, ReceiveBuffer: 1 << 12, From: k.passOn()})
+	raw, err := second.sockets[0].(*batchSocket).conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if room, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil || room < 1<<17 {
+			t.Errorf("it has room for %d bytes, %v", room, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -68,7 +68,9 @@ func (l *UDPListener) prepare(share bool) func(string, string, syscall.RawConn) 
 }
 
 func (l *UDPListener) setOptions(fd int, address string, share bool) error {
-	setBuffers(fd, l.config.ReceiveBuffer)
+	if !isBound(fd) { // what is was given its room by whoever bound it, with more privilege perhaps
+		setBuffers(fd, l.config.ReceiveBuffer)
+	}
 	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
@@ -90,6 +92,21 @@ func (l *UDPListener) setOptions(fd int, address string, share bool) error {
 	}
 	err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 	return os.NewSyscallError("setsockopt IP_PKTINFO", err)
+}
+
+// isBound reports whether a socket has an address already: it is inherited.
+func isBound(fd int) bool {
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		return false
+	}
+	switch a := address.(type) {
+	case *unix.SockaddrInet4:
+		return a.Port != 0
+	case *unix.SockaddrInet6:
+		return a.Port != 0
+	}
+	return false
 }
 
 // wildcard reports whether an address that is being bound, as package net

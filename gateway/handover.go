@@ -14,9 +14,12 @@ import (
 	"github.com/sallyport/sallyport/handover"
 )
 
-// leavePatience is how long clients that are connected when another process
-// takes over may take to ask what they came for.
-const leavePatience = 5 * time.Second
+// How long clients that are connected when another process takes over may take to
+// ask what they came for, and how long they and their answers may take.
+const (
+	leavePatience = 5 * time.Second
+	leaveTime     = 7 * time.Second
+)
 
 // Leave is Shutdown for a gateway whose sockets another process serves already.
 // It reads and accepts nothing more; who is connected may still ask for a moment,
@@ -25,7 +28,7 @@ const leavePatience = 5 * time.Second
 // The admin listener is the other process's from the beginning.
 func (g *Gateway) Leave(ctx context.Context, hasty <-chan struct{}) error {
 	g.stopping.Store(true)
-	drain, cancel := context.WithTimeout(ctx, max(g.config.Proxy.Drain, leavePatience))
+	drain, cancel := context.WithTimeout(ctx, max(g.config.Proxy.Drain, leaveTime))
 	defer cancel()
 	var leaving sync.WaitGroup
 	var errDNS, errProxy error

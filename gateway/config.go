@@ -42,8 +42,11 @@ type Config struct {
 // ProxyConfig is the proxy door's part.
 type ProxyConfig struct {
 	Listen       []string // host:port
+	SOCKS        []string // host:port; none: off
 	Transparent  TransparentConfig
+	TLS          EndpointConfig // the proxy protocol itself inside TLS
 	Clients      []netip.Prefix
+	ProxyFrom    []netip.Prefix // of load balancers, whose PROXY headers are believed
 	DenyNone     bool           // deny_networks: none
 	DenyNetworks []netip.Prefix // deny_networks: a list; empty with DenyNone false: private
 	UsersFile    string         // htpasswd; empty: nobody can sign in

@@ -28,6 +28,7 @@ func (f *configFile) checkFiles(now time.Time) {
 	f.checkEndpoint("dns.tls", &d.TLS, now)
 	f.checkEndpoint("dns.https", &d.HTTPS, now)
 	f.checkEndpoint("dns.quic", &d.QUIC, now)
+	f.checkEndpoint("proxy.tls", &f.config.Proxy.TLS, now)
 	f.checkInterception(now)
 	f.checkCoaching()
 	if d.DeviceKey != "" {
@@ -73,6 +74,9 @@ func (f *configFile) checkEndpoint(noun string, e *EndpointConfig, now time.Time
 		return
 	}
 	f.checkLeaf(noun+".certificate", e.Certificate, pair.Leaf, now)
+	if e != &f.config.Proxy.TLS {
+		f.checkDesignated(noun+".certificate", e.Certificate, pair.Leaf)
+	}
 }
 
 // checkLeaf warns of a certificate that clients will not take.
@@ -87,6 +91,14 @@ func (f *configFile) checkLeaf(setting, path string, leaf *x509.Certificate, now
 		warn("has expired on %s: clients refuse it; renew it, and the new one is taken without a restart", leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Add(expiresSoon).After(leaf.NotAfter):
 		warn("expires on %s: renew it, and the new one is taken without a restart", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+}
+
+// checkDesignated warns of a certificate of the DNS door that clients will not
+// take which look for encrypted listeners.
+func (f *configFile) checkDesignated(setting, path string, leaf *x509.Certificate) {
+	warn := func(format string, args ...any) {
+		f.problems.Warnf(f.at[setting], "certificate %q %s", path, fmt.Sprintf(format, args...))
 	}
 	designated := f.config.DNS.Designated
 	if designated.Name != "" && leaf.VerifyHostname(designated.Name) != nil {

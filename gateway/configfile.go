@@ -139,15 +139,16 @@ func (f *configFile) read(root strictyaml.Value) {
 func (f *configFile) proxy(v strictyaml.Value) {
 	p := &f.config.Proxy
 	section("proxy", fields{
-		"listen":        f.listens("proxy.listen", &p.Listen),
-		"clients":       prefixes(&p.Clients),
-		"deny_networks": f.denyNetworks,
-		"users":         f.optionalFile(&p.UsersFile),
-		"advertise":     advertised(&p.Advertise),
-		"parents":       f.parents,
-		"routes":        f.routes,
-		"access_logs":   f.accessLogs,
-		"drain":         duration(&p.Drain, 0, time.Hour),
+		"listen":         f.listens("proxy.listen", &p.Listen),
+		"clients":        prefixes(&p.Clients),
+		"proxy_protocol": believedFrom(&p.ProxyFrom),
+		"deny_networks":  f.denyNetworks,
+		"users":          f.optionalFile(&p.UsersFile),
+		"advertise":      advertised(&p.Advertise),
+		"parents":        f.parents,
+		"routes":         f.routes,
+		"access_logs":    f.accessLogs,
+		"drain":          duration(&p.Drain, 0, time.Hour),
 		"timeouts": section("proxy.timeouts", fields{
 			"dial":       duration(&p.Dial, 10*time.Millisecond, 5*time.Minute),
 			"header":     duration(&p.Header, 10*time.Millisecond, 5*time.Minute),
@@ -160,8 +161,8 @@ func (f *configFile) proxy(v strictyaml.Value) {
 			"tunnels":     number(&p.MaxTunnels, 1, 1<<24),
 		}),
 		"transparent":  f.transparent,
-		"socks":        laterListener("proxy.socks", "SOCKS", "listen"),
-		"tls":          laterListener("proxy.tls", "the proxy protocol inside TLS", "listen", "certificate", "key"),
+		"socks":        f.socks,
+		"tls":          f.endpoint("proxy.tls", &p.TLS, nil),
 		"interception": f.interception,
 		"mismatch":     f.mismatch,
 	})(v)

@@ -110,7 +110,9 @@ func (c *Config) listeners() []listener {
 	return []listener{
 		{"dns.listen", both, c.DNS.Listen},
 		{"proxy.listen", tcp, c.Proxy.Listen},
+		{"proxy.socks.listen", tcp, c.Proxy.SOCKS},
 		{"proxy.transparent.listen", tcp, c.Proxy.Transparent.Listen},
+		{"proxy.tls.listen", tcp, c.Proxy.TLS.Listen},
 		{"admin.listen", tcp, []string{c.Admin.Listen}},
 		{"portal.listen", tcp, []string{c.Portal.Listen}},
 		{"dns.tls.listen", tcp, c.DNS.TLS.Listen},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/policy"
@@ -28,6 +29,15 @@ func line(into *string) func(strictyaml.Value) {
 			*into = text
 		}
 	}
+}
+
+// emptyText reads a text that may be empty, and nothing but a text.
+func emptyText(v strictyaml.Value) (string, bool) {
+	if !v.IsScalar() {
+		return "", false
+	}
+	text, ok := v.OptionalLine()
+	return strings.TrimSpace(text), ok
 }
 
 func oneOf(into *string, names ...string) func(strictyaml.Value) {

@@ -37,8 +37,11 @@ func (g *Gateway) newDoors() error {
 	p := g.config.Proxy
 	g.proxy, err = proxy.New(proxy.Config{
 		Listen:          p.Listen,
+		SOCKS:           p.SOCKS,
+		TLS:             proxy.TLS{Listen: p.TLS.Listen, Certificate: p.TLS.Certificate, Key: p.TLS.Key, ClientCA: p.TLS.ClientCA},
 		Transparent:     proxy.Transparent{Listen: p.Transparent.Listen, TProxy: p.Transparent.TProxy},
 		Clients:         p.Clients,
+		ProxyFrom:       p.ProxyFrom,
 		DenyNetworks:    proxy.DenyNetworks{None: p.DenyNone, Prefixes: p.DenyNetworks},
 		Outbound:        p.Outbound(),
 		Mismatch:        p.Mismatch,
@@ -50,6 +53,7 @@ func (g *Gateway) newDoors() error {
 	}, proxy.Dependencies{
 		Decider:        g.engine,
 		Identify:       g.identity.ByCredentials,
+		IdentifyPeer:   g.identifyCertificate,
 		BadCredentials: func(err error) bool { return errors.Is(err, identity.ErrCredentials) },
 		Resolve:        g.resolve,
 		Record:         g.audit.Record,
@@ -65,7 +69,7 @@ func (g *Gateway) newDoors() error {
 		Self:           func() []netip.AddrPort { return *g.self.Load() },
 	})
 	if err != nil {
-		return fmt.Errorf("set up the proxy door: %w", errors.Join(err, g.dns.Shutdown(context.Background())))
+		return fmt.Errorf("set up the proxy door: %w", errors.Join(g.proxyListenError(err), g.dns.Shutdown(context.Background())))
 	}
 	return nil
 }
@@ -205,6 +209,9 @@ func (g *Gateway) proxyListenError(err error) error {
 	setting := "proxy.listen"
 	if kind := strings.TrimPrefix(failed.Name, "proxy "); kind != "http" {
 		setting = "proxy." + kind + ".listen"
+	}
+	if failed.Address == "" {
+		return fmt.Errorf("%w: mend that file, or name another under %s in %s", err, strings.TrimSuffix(setting, ".listen"), g.configName())
 	}
 	if failed.Name == transparentListener && g.config.Proxy.Transparent.TProxy && errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w: mode tproxy needs root or CAP_NET_ADMIN: grant it, or set proxy.transparent.mode to redirect in %s", err, g.configName())

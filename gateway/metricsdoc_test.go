@@ -73,7 +73,7 @@ rules:
 `)
 	files := newDeviceFiles(t)
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) {
-		c.DNS.TLS = files.endpoint("")
+		c.DNS.TLS, c.Proxy.TLS = files.endpoint(""), files.endpoint("")
 		c.Proxy.AccessLogs = []AccessLogConfig{{File: filepath.Join(dir, "access.log")}}
 		c.Proxy.Parents = []outbound.Parent{{Name: "site", Endpoint: outbound.Endpoint{Scheme: outbound.SchemeHTTP, Host: "192.0.2.1", Port: 3128}}}
 		writeAuthority(t, dir, year, "zoom.us")

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -72,17 +71,12 @@ func outcomeOf(a answer) Outcome {
 	}
 }
 
-// traced has the account note the connection that a plain request goes out on,
-// which may have been made for an earlier one.
-func (c *account) traced(ctx context.Context) context.Context {
-	if c == nil {
-		return ctx
+// connected notes the connection that a plain request goes out on, which may
+// have been made for an earlier one.
+func (c *account) connected(got httptrace.GotConnInfo) {
+	if conn, ok := got.Conn.(outbound.Conn); ok {
+		c.dialled(conn, nil)
 	}
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
-		if conn, ok := got.Conn.(outbound.Conn); ok {
-			c.dialled(conn, nil)
-		}
-	}})
 }
 
 // sent counts what the client was sent.

@@ -58,6 +58,11 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if !x.unlooped() {
 		return
 	}
+	if goesNoFurther(r) {
+		x.record()
+		x.say(http.StatusOK, "this is the proxy at which Max-Forwards came to 0\n")
+		return
+	}
 	if webSocket {
 		s.forwardWebSocket(x, web)
 		return
@@ -141,12 +146,15 @@ type exchangeKey struct{}
 // passage is a plain exchange that is being carried by goproxy.
 type passage struct {
 	*exchange
-	web    *webFront
-	tunnel *tunnel     // of a WebSocket; nil otherwise
-	socket *socketConn // once it is open
-	watch  *idleWatch
-	broken bool // the origin's body ended with an error
-	failed bool // the answer is ours
+	web      *webFront
+	tunnel   *tunnel     // of a WebSocket; nil otherwise
+	socket   *socketConn // once it is open
+	informer *informer   // nil: the client takes the answer alone
+	watch    *idleWatch
+	broken   bool // the origin's body ended with an error
+	failed   bool // the answer is ours
+
+	trailers bool // the client takes trailers
 
 	unreadable atomic.Bool // the client's body could not be read to its end
 
@@ -185,7 +193,7 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 		response.ResponseWriter = &countedWriter{ResponseWriter: web.w, account: x.account}
 		defer p.report(response)
 	}
-	s.forwarder.ServeHTTP(response, p.outgoing(x.account.traced(context.WithValue(ctx, exchangeKey{}, p))))
+	s.forwarder.ServeHTTP(response, p.outgoing(p.traced(context.WithValue(ctx, exchangeKey{}, p))))
 	if p.socket != nil {
 		p.socket.settle()
 		return
@@ -221,7 +229,11 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	out := r.WithContext(ctx)
 	out.Close = false // the client's wish for its own connection
 	out.Header = r.Header.Clone()
+	p.trailers = p.tunnel == nil && hasToken(out.Header["Te"], "trailers")
 	removeHopByHop(out.Header)
+	if _, named := out.Header["User-Agent"]; !named {
+		out.Header["User-Agent"] = nil // else net/http gives its own
+	}
 	if p.tunnel != nil {
 		out.Header.Set("Connection", "Upgrade")
 		out.Header.Set("Upgrade", "websocket")
@@ -238,6 +250,9 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	target.Scheme = "http" // a redirected request has none
 	target.User = nil      // credentials in a URI are the client's business
 	target.Host = out.Host
+	if r.Method == http.MethodOptions {
+		askOfServer(out.Header, &target)
+	}
 	out.URL = &target
 	return out
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"crypto/rand"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +20,41 @@ func removeHopByHop(header http.Header) {
 	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade",
 		"Proxy-Authorization", "Proxy-Authenticate", "Proxy-Authentication-Info"} {
 		delete(header, name)
+	}
+}
+
+// acceptTrailers tells the next hop that trailers are taken (RFC 9110 §10.1.4).
+// TE is said anew by each hop, for those that pass trailers on.
+func acceptTrailers(header http.Header) {
+	header["Te"] = []string{"trailers"}
+	header["Connection"] = []string{"TE"}
+}
+
+// hopsLeft reads Max-Forwards (RFC 9110 §7.6.2), which counts for OPTIONS; there
+// is no TRACE here.
+func hopsLeft(header http.Header) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(header.Get("Max-Forwards"), 10, 63)
+	return n, err == nil
+}
+
+// goesNoFurther reports whether a request is meant for us, as the last of a
+// counted number of proxies.
+func goesNoFurther(r *http.Request) bool {
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	n, ok := hopsLeft(r.Header)
+	return ok && n == 0
+}
+
+// askOfServer makes of an OPTIONS what the next hop is to get: without a path,
+// it is about the server as a whole (RFC 9112 §3.2.4).
+func askOfServer(header http.Header, target *url.URL) {
+	if n, ok := hopsLeft(header); ok && n > 0 {
+		header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
+	}
+	if target.Path == "" && target.RawQuery == "" && !target.ForceQuery {
+		target.Opaque = "*"
 	}
 }
 

@@ -51,7 +51,11 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 		r.Close = true
 	}
 	p.account.dialled(outbound.Conn{}, p.addrs)
+	if p.trailers {
+		acceptTrailers(r.Header)
+	}
 	response, err := s.transport.RoundTrip(r, p.target())
+	p.informer.stop()
 	if err != nil {
 		s.dependencies.Log.Debug("round trip failed", zap.String("decision", p.id),
 			zap.Stringer("host", p.request.Host), zap.Error(err))

@@ -122,6 +122,9 @@ func (a *ride) request(r *http.Request, body *heldBody) *http.Request {
 		return out
 	}
 	out.URL.Host = out.Host
+	if out.URL.Opaque == "*" {
+		out.URL.Opaque = "//" + out.Host // RFC 9112 §3.2.4: the last proxy makes a * of it
+	}
 	out.Header = r.Header.Clone()
 	out.Header.Del("Proxy-Authorization")
 	if a.leg.parent.basic != "" {

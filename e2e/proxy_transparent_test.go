@@ -543,6 +543,23 @@ func (r *road) local(t *testing.T, binary string) {
 		}
 	}
 	with.logged(t, "the machine's own request", func(e entry) bool { return e.Rule == "zoom-memo" && e.Client == "2600:77::1" })
+
+	// Rules that do not leave the gateway alone: its connections come back.
+	writeFile(t, rules, []byte(changed(t, readFile(t, rules), fmt.Sprintf("define gateway = %d\n", user), fmt.Sprintf("define gateway = %d\n", user+1))))
+	r.inGateway(t, r.nft, "-f", rules)
+	before := len(with.decisions(t))
+	if got := with.curlIn(t, r.gatewayName, append(at("www.rockets.example", roadSite), "https://www.rockets.example/")...); got.code == 0 {
+		t.Errorf("%q", got.stdout)
+	}
+	eventually(t, "the log tells of it", func() error {
+		if !strings.Contains(with.stderr.String(), "of the gateway's own was redirected to it") {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	if n := len(with.decisions(t)) - before; n > 4 { // one connection, and its end
+		t.Errorf("%d entries: the connection went round", n)
+	}
 }
 
 // flush takes the rules away, when the test's own context has ended.

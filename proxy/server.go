@@ -40,6 +40,7 @@ type Server struct {
 	forwarder   http.Handler
 	headers     sync.Pool // of *[headBytes]byte
 	pseudonym   string    // of this process, in Via
+	redialled   ownDials  // for redirected clients
 	began       time.Time // when the clock of rate begins
 
 	security *security // of the TLS listener; nil: there is none

@@ -68,6 +68,12 @@ func (f *transparentFront) serve(l *listener) (left bool) {
 	if !present {
 		return false
 	}
+	if s.redialled.made(f.conn.tcp) { // what we dialled has greeted us by now
+		s.metrics.shed.WithLabelValues(shedUndirected).Inc()
+		s.dependencies.Log.Warn("a connection of the gateway's own was redirected to it: have the rules leave its user and its way out alone",
+			zap.Stringer("destination", original))
+		return false
+	}
 	if state == helloComplete && f.hello.isRequest() {
 		s.leaveToHTTP(l, f.conn, f.hello.raw)
 		return true
@@ -170,6 +176,7 @@ func (s *Server) tunnelThrough(x *exchange, names []string, state helloState) {
 		x.unreachable(err)
 		return
 	}
+	s.redialled.add(upstream.Conn)
 	s.open(x, upstream.Conn)
 }
 

@@ -1,0 +1,36 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+)
+
+// fakeEnds is a connection of which only the addresses are asked for.
+type fakeEnds struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (f fakeEnds) LocalAddr() net.Addr  { return f.local }
+func (f fakeEnds) RemoteAddr() net.Addr { return f.remote }
+
+func TestOwnDials(t *testing.T) {
+	var o ownDials
+	at := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1).To4(), Port: port} }
+	comes := func(port int) bool {
+		return o.made(fakeEnds{remote: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1).To16(), Port: port}}) // at a socket for both families
+	}
+	if comes(1) || o.made(fakeEnds{remote: &net.UnixAddr{}}) {
+		t.Error("known before anything was dialled")
+	}
+	o.add(fakeEnds{local: at(1)})
+	if !comes(1) || comes(2) {
+		t.Error("what was dialled is not known, or something else is")
+	}
+	for port := range rememberedDials {
+		o.add(fakeEnds{local: at(1000 + port)})
+	}
+	if comes(1) || !comes(1000) || !comes(1000+rememberedDials-1) {
+		t.Error("it is not the latest that are known")
+	}
+}

@@ -154,8 +154,6 @@ type passage struct {
 	broken   bool // the origin's body ended with an error
 	failed   bool // the answer is ours
 
-	trailers bool // the client takes trailers
-
 	unreadable atomic.Bool // the client's body could not be read to its end
 
 	pacer *pacer          // nil: no limit
@@ -227,10 +225,14 @@ func (p *passage) report(response *responder) {
 func (p *passage) outgoing(ctx context.Context) *http.Request {
 	r := p.web.r
 	out := r.WithContext(ctx)
-	out.Close = false // the client's wish for its own connection
+	out.Close = false   // the client's wish for its own connection
+	out.RequestURI = "" // which is for requests that come in
 	out.Header = r.Header.Clone()
-	p.trailers = p.tunnel == nil && hasToken(out.Header["Te"], "trailers")
+	trailers := hasToken(out.Header["Te"], "trailers")
 	removeHopByHop(out.Header)
+	if trailers && p.tunnel == nil {
+		acceptTrailers(out.Header)
+	}
 	if _, named := out.Header["User-Agent"]; !named {
 		out.Header["User-Agent"] = nil // else net/http gives its own
 	}

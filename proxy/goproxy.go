@@ -23,7 +23,7 @@ func newForwarder(transport *http.Transport, roundTrip func(*http.Request) (*htt
 	engine.ConnectDialWithReq = func(*http.Request, string, string) (net.Conn, error) {
 		return nil, fmt.Errorf("proxy: CONNECT does not come this way")
 	}
-	engine.KeepAcceptEncoding = true // bodies pass as the origin encoded them
+	engine.KeepHeader = true // outgoing has taken out what goes no further
 	engine.NonproxyHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not a request for a proxy", http.StatusBadRequest)
 	})

@@ -51,9 +51,6 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 		r.Close = true
 	}
 	p.account.dialled(outbound.Conn{}, p.addrs)
-	if p.trailers {
-		acceptTrailers(r.Header)
-	}
 	response, err := s.transport.RoundTrip(r, p.target())
 	p.informer.stop()
 	if err != nil {

@@ -92,6 +92,16 @@ type Config struct {
 	// RateExempt are the networks of clients to whom Rate does not apply.
 	RateExempt []netip.Prefix
 
+	// MaxBody bounds the body of a plain request, in bytes; more gets 413. 0: no
+	// bound.
+	MaxBody int64
+
+	// MinBodyRate is how many bytes a second of such a body must come, on
+	// average over the time that was spent waiting for the client less
+	// Timeouts.Body; who is slower gets 408. 0: a body may be however slow, as
+	// long as it is not idle.
+	MinBodyRate int
+
 	// Bandwidth bounds what groups move, in bytes a second each way, by the
 	// name that a verdict has for them; policy.NoGroup for those of none. The
 	// clients of a group share it evenly, whatever they open.
@@ -117,6 +127,14 @@ type Timeouts struct {
 	// waits for the server to speak first is delayed by as much. Default
 	// 300 ms.
 	Peek time.Duration
+
+	// Body is how long the body of a plain request may take before its rate
+	// counts (see Config.MinBodyRate). Default 20 s.
+	Body time.Duration
+
+	// Silent closes a tunnel or a WebSocket in which nothing at all has moved
+	// since it was opened. Default 5 min.
+	Silent time.Duration
 
 	// Idle closes a tunnel, a WebSocket or a plain exchange in which nothing
 	// has moved either way for this long. Default 1 h.
@@ -175,6 +193,8 @@ const (
 	defaultHeader    = 10 * time.Second
 	defaultFirstByte = 5 * time.Second
 	defaultPeek      = 300 * time.Millisecond
+	defaultBody      = 20 * time.Second
+	defaultSilent    = 5 * time.Minute
 	defaultIdle      = time.Hour
 
 	defaultRealm          = "sallyport"
@@ -211,6 +231,8 @@ func (c Config) complete() (Config, error) {
 		{"header", &c.Timeouts.Header, defaultHeader},
 		{"first_byte", &c.Timeouts.FirstByte, defaultFirstByte},
 		{"peek", &c.Timeouts.Peek, defaultPeek},
+		{"body", &c.Timeouts.Body, defaultBody},
+		{"silent", &c.Timeouts.Silent, defaultSilent},
 		{"idle", &c.Timeouts.Idle, defaultIdle},
 	} {
 		if *timeout.value < 0 {
@@ -236,6 +258,7 @@ func (c Config) complete() (Config, error) {
 		{"tunnels", &c.MaxTunnels, defaultMaxTunnels},
 		{"tunnels of one client", &c.MaxTunnelsPerClient, 0},
 		{"requests in a second", &c.Rate, 0},
+		{"bytes of a body in a second", &c.MinBodyRate, 0},
 	} {
 		if *bound.value < 0 {
 			return c, fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)
@@ -249,6 +272,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.MaxTunnelsPerClient == 0 {
 		c.MaxTunnelsPerClient = max(c.MaxTunnels/4, leastPerClient)
+	}
+	if c.MaxBody < 0 {
+		return c, fmt.Errorf("proxy: maximum of a body is %d bytes: use a positive number", c.MaxBody)
 	}
 	if c.Realm == "" {
 		c.Realm = defaultRealm

@@ -55,7 +55,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 	if !x.identified() || !x.decided() || !x.plainlyConsistent() || !x.located() {
 		return
 	}
-	if !x.unlooped() {
+	if !x.unlooped() || !x.fits(r) {
 		return
 	}
 	if goesNoFurther(r) {
@@ -158,6 +158,9 @@ type passage struct {
 
 	pacer *pacer          // nil: no limit
 	over  <-chan struct{} // closed once nothing more is to be moved
+
+	reading readClock               // of the client's body
+	fault   atomic.Pointer[failure] // what is wrong with it
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
@@ -172,12 +175,11 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 		_ = control.EnableFullDuplex()
 	}
 	p := &passage{exchange: x, web: web, tunnel: t, over: ctx.Done()}
-	p.pacer = cmp.Or(t, entry).pacer
+	p.pacer, p.reading.control = cmp.Or(t, entry).pacer, control
 	cut := func() {
 		cancel()
-		past := time.Unix(1, 0)
-		_ = control.SetReadDeadline(past)
-		_ = control.SetWriteDeadline(past)
+		p.reading.halt()
+		_ = control.SetWriteDeadline(time.Unix(1, 0))
 	}
 	p.watch = newIdleWatch(s.config.Timeouts.Idle, cut)
 	defer p.watch.stop()
@@ -242,7 +244,7 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	}
 	addVia(out.Header, byte(r.ProtoMajor), byte(r.ProtoMinor), p.server.pseudonym)
 	if out.Body != nil && out.Body != http.NoBody {
-		out.Body = p.paced(&watchedBody{ReadCloser: out.Body, passage: p}, true)
+		out.Body = p.paced(p.bounded(&watchedBody{ReadCloser: out.Body, passage: p}), true)
 	}
 	out.Host = authorityOf(p.request.Host, p.request.Port, 80)
 	if p.original.IsValid() && r.Host != "" {

@@ -93,6 +93,9 @@ func bindsConnection(authorization []string) bool {
 // failure is a short answer of our own in place of the origin's.
 func (p *passage) failure(r *http.Request, f failure) *http.Response {
 	p.failed = true
+	if fault := p.fault.Load(); fault != nil {
+		f = *fault // whatever came of it
+	}
 	text := f.text(p.request.Host)
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},

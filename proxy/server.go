@@ -143,6 +143,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	if streams != nil {
 		s.hand(s.security.streams, streams)
 	}
+	s.serving.Go(func() { s.endSilent(s.base) })
 	for _, l := range s.listeners {
 		s.hand(l, s.newHTTPServer())
 		s.serving.Go(func() { s.accept(l) })

@@ -49,7 +49,7 @@ func (s *Server) kinds() []kind {
 // listen binds address. MPTCP is left alone: it keeps the kernel from moving
 // bytes between two sockets without copying them.
 func (s *Server) listen(ctx context.Context, k kind, address string) (*listener, error) {
-	config := net.ListenConfig{Control: k.control}
+	config := net.ListenConfig{Control: k.control, KeepAlive: keepAlive}
 	config.SetMultipathTCP(false)
 	bound, err := s.dependencies.Listen(ctx, &config, k.name, address)
 	if err != nil {
@@ -59,6 +59,10 @@ func (s *Server) listen(ctx context.Context, k kind, address string) (*listener,
 	if !ok {
 		_ = bound.Close()
 		return nil, &ListenError{Name: k.name, Address: address, Err: errors.New("not a TCP address")}
+	}
+	if err := inheritKeepAlive(tcp); err != nil {
+		_ = bound.Close()
+		return nil, &ListenError{Name: k.name, Address: address, Err: err}
 	}
 	return &listener{
 		TCPListener: tcp,

@@ -59,6 +59,7 @@ type ProxyConfig struct {
 	Drain        time.Duration // how long a stop waits for open tunnels
 	MaxConns     int
 	MaxTunnels   int
+	Limits       ProxyLimitsConfig
 	Parents      []outbound.Parent // other proxies, through which destinations are reached
 	Routes       []outbound.Route  // which way; none: directly
 	AccessLogs   []AccessLogConfig
@@ -130,6 +131,7 @@ func DefaultConfig() *Config {
 			Drain:      10 * time.Second,
 			MaxConns:   16 << 10,
 			MaxTunnels: 64 << 10,
+			Limits:     defaultProxyLimits(),
 
 			Interception: InterceptionConfig{Clients: "browsers"},
 		},

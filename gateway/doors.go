@@ -35,7 +35,7 @@ func (g *Gateway) newDoors() error {
 		return errors.Join(err, g.dns.Shutdown(context.Background()))
 	}
 	p := g.config.Proxy
-	g.proxy, err = proxy.New(proxy.Config{
+	g.proxy, err = proxy.New(p.Limits.apply(proxy.Config{
 		Listen:          p.Listen,
 		SOCKS:           p.SOCKS,
 		TLS:             proxy.TLS{Listen: p.TLS.Listen, Certificate: p.TLS.Certificate, Key: p.TLS.Key, ClientCA: p.TLS.ClientCA},
@@ -50,7 +50,7 @@ func (g *Gateway) newDoors() error {
 		InterceptAll:    p.Interception.Clients == "all",
 		MaxConns:        p.MaxConns,
 		MaxTunnels:      p.MaxTunnels,
-	}, proxy.Dependencies{
+	}), proxy.Dependencies{
 		Decider:        g.engine,
 		Identify:       g.identity.ByCredentials,
 		IdentifyPeer:   g.identifyCertificate,

@@ -7,8 +7,8 @@ import (
 
 // Access is one exchange with a client that is over, as access logs tell it: a
 // refusal, a request that was answered, a tunnel that has ended. There is one
-// for each request that a client made, and one for each of its connections that
-// brought no request which could be read. Unlike a policy.Decision it says how
+// for each request that a client made, also where only its beginning came or it
+// could not be read. Unlike a policy.Decision it says how
 // the exchange went, and not why.
 //
 // What the client chose (method, URL, user, headers) is as it came, and may
@@ -42,9 +42,10 @@ type Access struct {
 	// Method is that of the request, CONNECT for every kind of tunnel but a
 	// WebSocket. URL is what was asked for: for a CONNECT the canonical host and
 	// port, as in example.com:443 or [2001:db8::1]:443, else the scheme,
-	// the canonical host, the port where it is not the scheme's own, the path
-	// (a / at least) and the query. Credentials in it are left out by whoever
-	// writes it down. Both are empty where they could not be read.
+	// the canonical host, the port where it is not the scheme's own, and path (a
+	// / at least) and query as they came. What made no sense is as it came.
+	// Credentials in it are left out by whoever writes it down. Either is empty
+	// where it could not be read.
 	Method, URL string
 
 	// Major and Minor are the version of HTTP in which the client asked; both

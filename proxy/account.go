@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -26,6 +27,7 @@ func (s *Server) newAccount(a *asking, began time.Time) *account {
 		Access: Access{
 			Client:    a.client,
 			Method:    a.verb,
+			URL:       a.target,
 			Major:     a.major,
 			Minor:     a.minor,
 			Referer:   a.referer,
@@ -56,7 +58,9 @@ func (c *account) answered(a answer) {
 		return
 	}
 	c.Status, c.Outcome = a.status, outcomeOf(a)
-	c.ClientLeft = a.status == statusClientGone
+	if a.status == statusClientGone {
+		c.Status, c.ClientLeft = 0, true
+	}
 }
 
 // outcomeOf sorts answers of ours.
@@ -140,9 +144,45 @@ func (c *account) close() {
 	if c == nil {
 		return
 	}
+	if c.Status == 0 {
+		c.Sent, c.SentBody, c.ContentType = 0, 0, "" // whatever was written reached nobody
+	}
 	c.End = time.Now()
 	c.Duration = c.End.Sub(c.began)
 	c.report(&c.Access)
+}
+
+// unread tells the access logs of a request that began and never reached us:
+// the client has left, or sent so many bytes by net/http, which has answered it.
+func (s *Server) unread(conn *clientConn, verb string, sent int64) {
+	a := asking{client: conn.addr, verb: verb}
+	c := s.newAccount(&a, time.Now())
+	if c == nil {
+		return
+	}
+	c.ClientLeft = sent == 0
+	if sent > 0 {
+		c.Status, c.ContentType, c.Sent = http.StatusBadRequest, "text/plain", sent
+	}
+	c.close()
+}
+
+// changed follows a connection's life for the access logs; it is for net/http's
+// ConnState hook.
+func (s *Server) changed(conn net.Conn, state http.ConnState) {
+	s.crowd.changed(conn, state)
+	client, ok := conn.(*clientConn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateActive:
+		client.begun, client.before = true, client.sent.Load()
+	case http.StateClosed:
+		if client.begun {
+			s.unread(client, "", client.sent.Load()-client.before)
+		}
+	}
 }
 
 // countedWriter counts an answer for an account on its way to the client.

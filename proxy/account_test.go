@@ -62,7 +62,11 @@ func TestAccounts(t *testing.T) {
 		{"refused, plain", func(d *door) { d.say("GET http://zoom.us/x?y HTTP/1.1\r\nHost: zoom.us\r\nReferer: http://a/\r\n\r\n") },
 			Access{Outcome: OutcomeRefused, Status: 403, Method: "GET", URL: "http://zoom.us/x?y", Major: 1, Minor: 1, Referer: "http://a/", ContentType: text}},
 		{"unread", func(d *door) { d.say("CONNECT nothing HTTP/1.1\r\n\r\n") },
-			Access{Outcome: OutcomeUnread, Status: 400, Method: "CONNECT", Major: 1, Minor: 1, ContentType: text}},
+			Access{Outcome: OutcomeUnread, Status: 400, Method: "CONNECT", URL: "nothing", Major: 1, Minor: 1, ContentType: text}},
+		{"unread by net/http", func(d *door) { d.say("GARBAGE\r\n\r\n") },
+			Access{Outcome: OutcomeUnread, Status: 400, ContentType: "text/plain"}},
+		{"as it came", func(d *door) { d.say("GET /a%2fb'|?c HTTP/1.1\r\nHost: a\r\n\r\n") },
+			Access{Outcome: OutcomeUnread, Status: 400, Method: "GET", URL: "/a%2fb'|?c", Major: 1, Minor: 1, ContentType: text}},
 		{"failed", func(d *door) { d.say(connectTo(gone)) },
 			Access{Outcome: OutcomeFailed, Status: 502, Method: "CONNECT", URL: gone, Major: 1, Minor: 1, Server: here, ContentType: text}},
 		{"failed, plain", func(d *door) { d.say("GET http://" + gone + "/ HTTP/1.0\r\n\r\n") },
@@ -85,7 +89,7 @@ func TestAccounts(t *testing.T) {
 			d := open(t, func(_ *Config, d *Dependencies) { d.Access = kept.take })
 			test.do(d)
 			got := kept.await(t, 1)[0]
-			if got.Client != here || got.End.IsZero() || got.Duration <= 0 || got.Sent <= got.SentBody {
+			if got.Client != here || got.End.IsZero() || got.Duration < 0 || got.Sent <= got.SentBody {
 				t.Errorf("%+v", got)
 			}
 			got.Client, got.End, got.Duration = netip.Addr{}, test.want.End, 0
@@ -114,5 +118,35 @@ func TestAccountsOfKeptConnections(t *testing.T) {
 		if got.Server != where.Addr() || got.Status != http.StatusOK {
 			t.Errorf("%+v", got)
 		}
+	}
+}
+
+// A client that leaves has been sent nothing, whatever was written to it.
+func TestAccountsOfThoseWhoLeave(t *testing.T) {
+	for _, test := range []struct{ name, sends string }{
+		{"in the head of a CONNECT", "CONNECT a.example:44"},
+		{"before the answer", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var kept accounts
+			d := open(t, func(_ *Config, d *Dependencies) { d.Access = kept.take })
+			asked := make(chan struct{}, 1)
+			where := plainOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
+				asked <- struct{}{}
+				<-r.Context().Done()
+			})
+			c := d.client()
+			if test.sends != "" {
+				c.send(test.sends)
+			} else {
+				c.send("GET http://" + where.String() + "/ HTTP/1.1\r\nHost: " + where.String() + "\r\n\r\n")
+				<-asked
+			}
+			_ = c.Close()
+			got := kept.await(t, 1)[0]
+			if !got.ClientLeft || got.Status != 0 || got.Sent != 0 || got.SentBody != 0 || got.ContentType != "" {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }

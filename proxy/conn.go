@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,17 @@ type clientConn struct {
 	peer     *Peer // whom its certificate names; nil: nobody
 
 	balancer bool // addr is a load balancer's, which has not said yet for whom it comes
+
+	sent   atomic.Int64 // bytes that went through Write
+	begun  bool         // net/http reads a request that has not reached us; its goroutine's
+	before int64        // bytes sent before it
+}
+
+// Write writes as Conn does, and counts.
+func (c *clientConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 // Read reads as Conn does, for net/http.
@@ -62,6 +74,9 @@ func (s *Server) serveHTTP(l *listener, conn *clientConn) {
 			s.leaveToHTTP(l, conn, buffer[:filled])
 			return
 		case err != nil && !errors.Is(err, errLongHead):
+			if filled > 0 {
+				s.unread(conn, http.MethodConnect, 0)
+			}
 			s.hangUp(conn)
 			return
 		}

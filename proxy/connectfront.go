@@ -29,6 +29,7 @@ func (f *connectFront) asking() asking {
 		accept:      f.head.accept,
 		agent:       f.head.agent,
 		via:         f.head.via,
+		target:      f.head.target,
 		verb:        http.MethodConnect,
 		major:       1,
 		minor:       f.head.minor,

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, conn *clientCon
 		x.say(http.StatusBadRequest, err.Error()+"\n")
 		return
 	}
-	x.url = "http://" + authorityOf(host, port, 80) + r.URL.RequestURI()
+	x.url = "http://" + authorityOf(host, port, 80) + pathOf(r.RequestURI)
 	if conn.original.IsValid() {
 		x.method, x.transport = methodTransparent, methodTransparent
 	}
@@ -140,6 +141,23 @@ func parseRedirected(r *http.Request, original netip.AddrPort) (policy.Host, uin
 	return host, original.Port(), nil
 }
 
+// pathOf is the path and the query of a URL, as they came.
+func pathOf(url string) string {
+	if strings.HasPrefix(url, "/") {
+		return url
+	}
+	_, rest, _ := strings.Cut(url, "://")
+	i := strings.IndexAny(rest, "/?#")
+	switch {
+	case i < 0:
+		return "/"
+	case rest[i] == '/':
+		return rest[i:]
+	default:
+		return "/" + rest[i:]
+	}
+}
+
 // exchangeKey is where the context of an outgoing request keeps its *passage.
 type exchangeKey struct{}
 
@@ -161,6 +179,8 @@ type passage struct {
 
 	reading readClock               // of the client's body
 	fault   atomic.Pointer[failure] // what is wrong with it
+	lost    bool                    // the client did not take all of the answer
+	cut     atomic.Bool             // we have ended it
 }
 
 // carryHTTP has goproxy carry the exchange. t is the tunnel that a WebSocket is
@@ -177,6 +197,7 @@ func (s *Server) carryHTTP(x *exchange, web *webFront, t, entry *tunnel) {
 	p := &passage{exchange: x, web: web, tunnel: t, over: ctx.Done()}
 	p.pacer, p.reading.control = cmp.Or(t, entry).pacer, control
 	cut := func() {
+		p.cut.Store(true)
 		cancel()
 		p.reading.halt()
 		_ = control.SetWriteDeadline(time.Unix(1, 0))
@@ -219,7 +240,11 @@ func (p *passage) report(response *responder) {
 	case p.failed:
 		c.Outcome = OutcomeFailed
 	}
-	c.ClientLeft = c.ClientLeft || p.web.r.Context().Err() != nil && p.socket == nil
+	if response.status == statusClientGone {
+		c.Status = 0
+	}
+	left := p.web.r.Context().Err() != nil && (p.broken || p.failed)
+	c.ClientLeft = c.ClientLeft || (left || p.lost) && p.socket == nil && !p.cut.Load()
 	c.close()
 }
 

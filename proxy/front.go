@@ -34,6 +34,7 @@ type asking struct {
 	agent       string         // value of User-Agent
 	referer     string         // value of Referer
 	via         string         // value of Via: the proxies that it has come through
+	target      string         // as the client wrote it
 	verb        string         // the request's method: CONNECT for every kind of tunnel but a WebSocket
 	major       int            // version of HTTP in which the client asked; 0: in another protocol
 	minor       int

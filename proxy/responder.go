@@ -43,6 +43,9 @@ func (w *responder) Write(p []byte) (int, error) {
 	if err == nil && w.stream {
 		err = w.control.Flush()
 	}
+	if err != nil {
+		w.passage.lost = true
+	}
 	return n, err
 }
 

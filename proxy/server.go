@@ -176,7 +176,7 @@ func (s *Server) newHTTPServer() *http.Server {
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, conn)
 		},
-		ConnState: s.crowd.changed,
+		ConnState: s.changed,
 	}
 	// What net/http has to say of broken clients goes to a level at which
 	// nobody can fill an admin's disk with it.
@@ -233,6 +233,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		panic("proxy: request from a foreign listener")
 	}
+	conn.begun = false
 	if r.Method == http.MethodConnect && !conn.original.IsValid() {
 		s.connect(w, r, conn)
 		return

@@ -45,6 +45,7 @@ func (f *webFront) asking(method string) asking {
 		referer:     f.r.Header.Get("Referer"),
 		via:         strings.Join(f.r.Header.Values("Via"), ", "),
 		verb:        f.r.Method,
+		target:      f.r.RequestURI,
 		major:       f.r.ProtoMajor,
 		minor:       f.r.ProtoMinor,
 		method:      method,

@@ -298,6 +298,33 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	}
 }
 
+// Nor is a part of a body whose length is known.
+func TestPartsOfBodiesAreNotHeldBack(t *testing.T) {
+	next := make(chan struct{})
+	where := plainOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "6")
+		_, _ = io.WriteString(w, "one")
+		_ = http.NewResponseController(w).Flush()
+		<-next
+		_, _ = io.WriteString(w, "two")
+	})
+	d := open(t, nil)
+	c := d.client()
+	c.send(getting("http://" + where.String() + "/"))
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 3)
+	if _, err := io.ReadFull(response.Body, first); err != nil || string(first) != "one" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	close(next)
+	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != "two" {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
 // A plain stream that a new policy forbids ends with it, as a tunnel does.
 func TestRecheckEndsStreams(t *testing.T) {
 	left := make(chan struct{})

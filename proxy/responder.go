@@ -6,17 +6,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 )
 
-// responder is the client's side of a plain exchange as goproxy sees it. A
-// body whose length is not known in advance may be a stream somebody is
-// waiting for, and is sent on piece by piece.
+// responder is the client's side of a plain exchange as goproxy sees it. What
+// has come of a body is sent on piece by piece: somebody may be waiting for it,
+// and the origin may take its time with the rest.
 type responder struct {
 	http.ResponseWriter
 	passage *passage
 	control *http.ResponseController
 	status  int
-	stream  bool
+	left    int64 // of a body whose length is known
+	stream  bool  // it is not
 }
 
 // WriteHeader sends the head.
@@ -26,7 +28,9 @@ func (w *responder) WriteHeader(status int) {
 	}
 	w.status = status
 	w.passage.server.metrics.answered(w.passage.method, status)
-	w.stream = status != http.StatusSwitchingProtocols && w.Header().Get("Content-Length") == ""
+	length := w.Header().Get("Content-Length")
+	w.stream = status != http.StatusSwitchingProtocols && length == ""
+	w.left, _ = strconv.ParseInt(length, 10, 64) // net/http has read it before
 	w.ResponseWriter.WriteHeader(status)
 	if w.stream {
 		_ = w.control.Flush() // an error shows at the next write
@@ -40,7 +44,8 @@ func (w *responder) Write(p []byte) (int, error) {
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.passage.watch.touch()
-	if err == nil && w.stream {
+	w.left -= int64(n)
+	if err == nil && (w.stream || w.left > 0) {
 		err = w.control.Flush()
 	}
 	if err != nil {

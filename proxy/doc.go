@@ -11,6 +11,14 @@
 //	...
 //	err = server.Shutdown(ctx)  // tunnels may finish until ctx ends
 //
+// # The ways in
+//
+// Clients come by HTTP, by SOCKS 5, by HTTP/1.1 or HTTP/2 inside TLS, and by no
+// protocol at all where the system redirects them; before any of these may come
+// the PROXY header of a load balancer. For each way there is a front: how a
+// client is told no, and how its connection becomes a tunnel. What lies between
+// is the same line for all.
+//
 // # The way of a CONNECT
 //
 // connect.go reads as one straight line: client allowed, destination parsed,

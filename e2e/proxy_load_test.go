@@ -88,22 +88,22 @@ func (s *echoSite) echo(conn net.Conn) {
 	}
 }
 
-// held is a tunnel through which a greeting has gone and come back, and that
+// quiet is a tunnel through which a greeting has gone and come back, and that
 // costs this process nothing but a descriptor.
-type held struct {
+type quiet struct {
 	conn net.Conn
 	host string
 }
 
 // openHeld asks for a tunnel from a client's address, and sends through it what
 // a browser would.
-func openHeld(proxy, from, host string, port int, hello []byte) (*held, error) {
+func openHeld(proxy, from, host string, port int, hello []byte) (*quiet, error) {
 	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := dialer.Dial("tcp", proxy)
 	if err != nil {
 		return nil, err
 	}
-	h := &held{conn: conn, host: host}
+	h := &quiet{conn: conn, host: host}
 	if err := h.greet(port, hello); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("%s from %s: %w", host, from, err)
@@ -111,7 +111,7 @@ func openHeld(proxy, from, host string, port int, hello []byte) (*held, error) {
 	return h, nil
 }
 
-func (h *held) greet(port int, hello []byte) error {
+func (h *quiet) greet(port int, hello []byte) error {
 	_ = h.conn.SetDeadline(time.Now().Add(patience))
 	target := net.JoinHostPort(h.host, strconv.Itoa(port))
 	fmt.Fprintf(h.conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
@@ -130,7 +130,7 @@ func (h *held) greet(port int, hello []byte) error {
 }
 
 // say sends something through the tunnel and wants the same back.
-func (h *held) say(what []byte) error {
+func (h *quiet) say(what []byte) error {
 	_ = h.conn.SetDeadline(time.Now().Add(patience))
 	sent := make(chan error, 1)
 	go func() {
@@ -152,14 +152,14 @@ func (h *held) say(what []byte) error {
 }
 
 // cut says whether the gateway ends the tunnel before a deadline.
-func (h *held) cut(deadline time.Time) bool {
+func (h *quiet) cut(deadline time.Time) bool {
 	_ = h.conn.SetReadDeadline(deadline)
 	_, err := h.conn.Read(make([]byte, 1))
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// greeting is the ClientHello of a TLS client that looks for a name.
-func greeting(name string) []byte {
+// helloFor is the ClientHello of a TLS client that looks for a name.
+func helloFor(name string) []byte {
 	var hello helloKeeper
 	_ = tls.Client(&hello, &tls.Config{ServerName: name}).Handshake() // fails: nobody answers
 	return hello.Bytes()
@@ -179,10 +179,10 @@ func (k *helloKeeper) SetReadDeadline(time.Time) error  { return nil }
 func (k *helloKeeper) SetWriteDeadline(time.Time) error { return nil }
 
 // holdMany opens tunnels, a few at once, and closes them when the test ends.
-func holdMany(t *testing.T, g *gateway, from, host string, port, count int) []*held {
+func holdMany(t *testing.T, g *gateway, from, host string, port, count int) []*quiet {
 	t.Helper()
-	hello := greeting(host)
-	tunnels, failures := make([]*held, count), make([]error, count)
+	hello := helloFor(host)
+	tunnels, failures := make([]*quiet, count), make([]error, count)
 	var openers sync.WaitGroup
 	for first := range min(openersAtOnce, count) {
 		openers.Go(func() {
@@ -201,7 +201,7 @@ func holdMany(t *testing.T, g *gateway, from, host string, port, count int) []*h
 	return tunnels
 }
 
-func closeHeld(tunnels []*held) {
+func closeHeld(tunnels []*quiet) {
 	for _, h := range tunnels {
 		if h != nil {
 			h.conn.Close()
@@ -210,7 +210,7 @@ func closeHeld(tunnels []*held) {
 }
 
 // wantUnharmed uses tunnels once more.
-func wantUnharmed(t *testing.T, tunnels []*held) {
+func wantUnharmed(t *testing.T, tunnels []*quiet) {
 	t.Helper()
 	for i, h := range tunnels {
 		if err := h.say([]byte("still here?")); err != nil {
@@ -360,7 +360,7 @@ func TestReloadCutsExactly(t *testing.T) {
 	if affordable(t) < 10*scale {
 		scale = 10
 	}
-	var banned, others []*held
+	var banned, others []*quiet
 	for _, c := range []struct {
 		from, host string
 		count      int
@@ -388,7 +388,7 @@ func TestReloadCutsExactly(t *testing.T) {
 	began := time.Now()
 	g.rewrite(t, groups+"rules: [{name: ban, who: {groups: [employees]}, what: {apps: [zoom]}, action: block}]\n")
 	deadline := began.Add(patience)
-	left := slices.DeleteFunc(slices.Clone(banned), func(h *held) bool { return h.cut(deadline) })
+	left := slices.DeleteFunc(slices.Clone(banned), func(h *quiet) bool { return h.cut(deadline) })
 	for _, h := range left {
 		t.Errorf("a tunnel to %s is still open", h.host)
 	}

@@ -61,7 +61,7 @@ func (p *Program) judge(q *inquiry, host *Host, derived []Host, v *Verdict) {
 	}
 	alone := found.rule
 	if decides := p.ruleAt(alone); decides.Action.Refuses() {
-		found.granted = found.passes(q, decides, found.app)
+		found.granted = decides.Action == ActionWarn && found.passes(q, decides, found.app)
 		if !found.granted {
 			derived = nil
 		}
@@ -77,7 +77,7 @@ func (p *Program) judge(q *inquiry, host *Host, derived []Host, v *Verdict) {
 		p.lookAhead(v, q, &base, alone, derived, found.rule)
 	}
 	if !found.until.IsZero() {
-		v.NextEdge = earlier(v.NextEdge, found.until)
+		v.NextEdge, v.Granted = earlier(v.NextEdge, found.until), v.Action == ActionAllow
 	}
 }
 
@@ -111,7 +111,7 @@ func (p *Program) judgeDerived(q *inquiry, door *doorRules, base *match, derived
 			continue
 		}
 		app := appOf(rule, &fact)
-		if f.passes(q, &p.rules[rule], app) {
+		if p.rules[rule].Action == ActionWarn && f.passes(q, &p.rules[rule], app) {
 			continue
 		}
 		f.rule, f.fact, f.app, f.granted = rule, &derived[i], app, false
@@ -131,7 +131,6 @@ func (p *Program) fill(v *Verdict, who *whoSet, f *finding) {
 	if f.granted {
 		v.Action = ActionAllow
 	}
-	v.Granted = v.Action == ActionAllow && !f.until.IsZero()
 	if f.rule == len(p.rules) && v.Rule.ReportOnly && v.Action.Refuses() {
 		v.Would, v.WouldAction, v.WouldApp, v.WouldGroup = v.Rule, v.Action, v.App, v.Group
 		v.Action = ActionAllow

@@ -32,7 +32,7 @@ func (f *configFile) transparent(v strictyaml.Value) {
 	switch {
 	case len(c.Listen) > 0:
 		f.redirected(runtime.GOOS)
-	case v.Has("mode"):
+	case c.TProxy:
 		v.Warnf("proxy.transparent.mode does nothing while nothing listens: write an address in listen, such as :3129")
 	}
 }

@@ -29,6 +29,7 @@ func TestTransparentSettings(t *testing.T) {
 		{"{listen: [':3129', 127.0.0.1:3130]}", []string{":3129", "127.0.0.1:3130"}, false, "127.0.0.1:3130 gets only what this machine's own programs ask for"},
 		{"{listen: ['[::1]:3129']}", []string{"[::1]:3129"}, false, "[::1]:3129 gets only what"},
 		{"{listen: [127.0.0.1:3129], mode: tproxy}", []string{"127.0.0.1:3129"}, true, ""},
+		{"{listen: [], mode: redirect}", nil, false, ""},
 		{"{mode: tproxy}", nil, true, "does nothing while nothing listens"},
 	} {
 		f, problems := parseConfigFile("f.yaml", []byte("proxy: {transparent: "+test.yaml+"}"))

@@ -82,6 +82,7 @@ func (s *Server) forwardPlain(x *exchange, web *webFront) {
 		return
 	}
 	defer s.tunnels.remove(entry)
+	defer entry.conclude(closedByClient) // what cuts it would cut the connection's next request from now on
 	if !x.decided() {
 		return
 	}

@@ -183,3 +183,37 @@ func BenchmarkRecheck(b *testing.B) {
 		}
 	}
 }
+
+// A request that is over is not ended any more by somebody who has just found
+// it on the register: its connection serves another one by now.
+func TestAFinishedRequestCutsNoOther(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	where := plainOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		begun <- struct{}{}
+		<-finish
+		_, _ = io.WriteString(w, "whole")
+	})
+	d := open(t, nil)
+	d.decide(func(*policy.Request) policy.Verdict { return allowed() })
+	d.name("www.example.com", "127.0.0.1")
+	get := fmt.Sprintf("GET http://%s/ HTTP/1.1\r\nHost: %[1]s\r\n\r\n", at(where.Port(), "www.example.com"))
+	c := d.client()
+	c.send(get)
+	<-begun
+	found := d.tunnels.all()
+	finish <- struct{}{}
+	if _, body := c.answer(http.MethodGet); body != "whole" {
+		t.Fatalf("got %q", body)
+	}
+	c.send(get)
+	<-begun
+	for _, entry := range found {
+		if entry.end(closedByPolicy, "no-more") {
+			t.Error("what is over was ended")
+		}
+	}
+	finish <- struct{}{}
+	if _, body := c.answer(http.MethodGet); body != "whole" {
+		t.Errorf("the next request got %q", body)
+	}
+}

@@ -68,7 +68,7 @@ func (f *transparentFront) serve(l *listener) (left bool) {
 	if !present {
 		return false
 	}
-	if s.redialled.made(f.conn.tcp) { // what we dialled has greeted us by now
+	if s.redialled.made(f.conn.tcp, original) { // what we dialled has greeted us by now
 		s.metrics.shed.WithLabelValues(shedUndirected).Inc()
 		s.dependencies.Log.Warn("a connection of the gateway's own was redirected to it: have the rules leave its user and its way out alone",
 			zap.Stringer("destination", original))

@@ -129,7 +129,9 @@ type pacedBody struct {
 func (b *pacedBody) Read(data []byte) (int, error) {
 	n, err := b.ReadCloser.Read(data[:min(len(data), pacedPiece)])
 	if !b.passage.pacer.pay(b.up, n, b.passage.over) {
-		b.passage.broken = b.passage.broken || !b.up
+		if !b.up { // else it is not ours to write: the answer is read meanwhile
+			b.passage.broken = true
+		}
 		return 0, io.ErrClosedPipe
 	}
 	return n, err

@@ -153,7 +153,7 @@ func (s *Server) serveClient(l *listener, conn *clientConn) {
 		if mistake == nil {
 			return
 		}
-		_ = conn.Close()
+		s.hangUp(conn)
 		s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
 	}()
 	if s.introduced(l, conn) {

@@ -46,7 +46,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_requests_total",
-			Help: "Requests at the proxy door, by method (connect, http) and status code of the answer.",
+			Help: "Requests at the proxy door, by method (connect, http, socks, transparent) and status code of the answer.",
 		}, []string{"method", "code"}),
 		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sallyport_proxy_tunnels",

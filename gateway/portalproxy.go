@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 
@@ -48,15 +46,6 @@ func (g *Gateway) isPortal(host policy.Host, port uint16) bool {
 		return host.Addr() == own || own.IsUnspecified() && isOwnAddress(host.Addr())
 	}
 	return false
-}
-
-func (g *Gateway) isPortalURL(host policy.Host, port uint16) bool {
-	u, err := url.Parse(g.config.Portal.URL)
-	if err != nil || u.Scheme != "http" || cmp.Or(u.Port(), "80") != strconv.Itoa(int(port)) {
-		return false
-	}
-	named, err := policy.ParseHost(u.Hostname())
-	return err == nil && named == host
 }
 
 // isOwnAddress reports whether an address is one of this machine's.

@@ -1,5 +1,7 @@
 package proxy
 
+//lint:file-ignore SA1019 net/http has no client that speaks HTTP/2 to its proxy
+
 import (
 	"bufio"
 	"context"

@@ -1,5 +1,7 @@
 package proxy
 
+//lint:file-ignore SA1019 net/http's own way to serve HTTP/2 hides the scheme of a request
+
 import (
 	"context"
 	"crypto/tls"
@@ -13,7 +15,7 @@ import (
 
 // Bounds of a connection that speaks HTTP/2.
 const (
-	maxStreams   = 250       // under way at a time: tunnels and requests
+	maxStreams   = 256       // under way at a time: tunnels and requests
 	streamWindow = 256 << 10 // bytes of one stream that wait to be read
 	connWindow   = 1 << 20   // bytes of all of them
 )
@@ -24,15 +26,14 @@ const (
 // nobody could tell them from those of https any more.
 func (s *Server) newStreamServer() (*http.Server, error) {
 	server := s.newHTTPServer()
-	//lint:ignore SA1019 net/http's own way hides the scheme of a request
-	engine := &http2.Server{
-		MaxConcurrentStreams:         maxStreams,
-		MaxUploadBufferPerStream:     streamWindow,
-		MaxUploadBufferPerConnection: connWindow,
+	server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReceiveBufferPerStream:     streamWindow,
+		MaxReceiveBufferPerConnection: connWindow,
 		// A client that takes nothing at all for so long is gone.
 		WriteByteTimeout: server.IdleTimeout,
 	}
-	//lint:ignore SA1019 as above
+	engine := &http2.Server{}
 	if err := http2.ConfigureServer(server, engine); err != nil {
 		return nil, fmt.Errorf("proxy: set up HTTP/2: %w", err)
 	}

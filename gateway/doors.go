@@ -150,18 +150,28 @@ func (g *Gateway) listen(ctx context.Context) error {
 	if err := g.dns.Listen(ctx); err != nil {
 		return g.dnsListenError(err)
 	}
-	if err := g.proxy.Listen(ctx); err != nil {
-		return g.proxyListenError(err)
-	}
 	if err := g.admin.listen(ctx); err != nil {
 		return g.listenError("admin.listen", err)
 	}
 	if err := g.portal.listen(ctx); err != nil {
 		return g.listenError("portal.listen", err)
 	}
+	g.storeSelf(g.listening())
+	// Last: it serves at once, and must not lead to any of the others.
+	if err := g.proxy.Listen(ctx); err != nil {
+		return g.proxyListenError(err)
+	}
 	if err := g.settleSockets(); err != nil {
 		return err
 	}
+	bound := g.listening()
+	g.storeSelf(bound)
+	g.bound.Store(&bound)
+	return nil
+}
+
+// listening lists what is bound by now.
+func (g *Gateway) listening() []Address {
 	var bound []Address
 	for _, a := range g.dns.Addrs() {
 		bound = append(bound, Address{Name: a.Name, Addr: a.Addr})
@@ -170,7 +180,11 @@ func (g *Gateway) listen(ctx context.Context) error {
 		bound = append(bound, Address{Name: a.Name, Addr: a.Addr})
 	}
 	bound = append(bound, g.admin.addresses()...)
-	bound = append(bound, g.portal.addresses()...)
+	return append(bound, g.portal.addresses()...)
+}
+
+// storeSelf tells the proxy door what it must never dial.
+func (g *Gateway) storeSelf(bound []Address) {
 	var self []netip.AddrPort
 	for _, a := range bound {
 		if ap, err := netip.ParseAddrPort(a.Addr); err == nil {
@@ -178,8 +192,6 @@ func (g *Gateway) listen(ctx context.Context) error {
 		}
 	}
 	g.self.Store(&self)
-	g.bound.Store(&bound)
-	return nil
 }
 
 // dnsListenError is listenError for the DNS door, which has a listener for each

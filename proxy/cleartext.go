@@ -59,10 +59,6 @@ func (c *clearReader) unfinished() helloState {
 	return helloPartial
 }
 
-// committed reports whether what there is looks like a request and little else:
-// a method and a space.
-func (c *clearReader) committed() bool { return c.inHead || bytes.IndexByte(c.line, ' ') >= 0 }
-
 func (c *clearReader) endLine(line []byte) helloState {
 	if !c.inHead {
 		if len(line) == 0 {

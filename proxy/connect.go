@@ -90,15 +90,19 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 		x.busy()
 		return
 	}
+	handed := false
+	defer func() { // after a panic, too: a stop waits for every tunnel
+		if !handed {
+			t.finish()
+		}
+	}()
 	t.attach(upstream)
 	if !x.decided() {
-		t.finish()
 		return
 	}
 	client, early, err := x.front.open(x)
 	if err != nil {
 		s.dependencies.Log.Debug("client left before the tunnel was open", zap.String("decision", x.id), zap.Error(err))
-		t.finish()
 		x.record()
 		s.metrics.answered(x.method, statusClientGone)
 		x.account.asked(x)
@@ -111,6 +115,7 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
 	t.establish()
+	handed = true
 	c := &carrier{tunnel: t, exchange: x, client: client, account: x.account}
 	if err := t.flow(relay.Ends{Client: client, Upstream: upstream}, early, c); err != nil {
 		c.Ended(relay.Outcome{Cause: relay.CauseEnded})

@@ -69,12 +69,11 @@ func (h *helloReader) feedClear(data []byte) helloState {
 	return h.bounded(state)
 }
 
-// late says what to make of a start that has not come whole in its time. A
-// few bytes of another protocol pass; half a ClientHello, or half a request,
-// might become anything.
-func (h *helloReader) late() helloState {
-	return foreignOrBroken(h.clear != nil && !h.clear.committed())
-}
+// late says what to make of a start that has not come whole in its time: it is
+// broken. Half a ClientHello, or half a request, might become anything, and so
+// might the first letters of one, or an empty line before it: what is no start
+// of either has been told from them by its first byte that cannot be.
+func (h *helloReader) late() helloState { return helloBroken }
 
 // bounded gives up on a hello that does not end.
 func (h *helloReader) bounded(state helloState) helloState {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
@@ -183,4 +184,21 @@ func FuzzPeekClientHello(f *testing.F) {
 			t.Fatalf("a message of %d bytes out of %d", len(whole.message), len(data))
 		}
 	})
+}
+
+// Who sends the first letters of a request, or an empty line, and waits, does
+// not get the rest past the policy.
+func TestHalfARequestIsNotWaitedPast(t *testing.T) {
+	where := origin(t, echoing)
+	for _, start := range []string{"G", "GE", "\r\n", "GET ", "GET / HTTP/1.1\r\nHo", "\x16", "\x16\x03"} {
+		d := open(t, func(c *Config, _ *Dependencies) { c.Timeouts.FirstByte = 50 * time.Millisecond })
+		c := d.tunnel(where.String())
+		c.send(start)
+		if got := c.rest(); strings.Contains(got, start) {
+			t.Errorf("%q: came back as %q", start, got)
+		}
+		if decisions, _ := d.await(1, 1); decisions[0].Verdict.RuleName() != ruleClientHello {
+			t.Errorf("%q: %+v", start, decisions[0].Verdict)
+		}
+	}
 }

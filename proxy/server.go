@@ -114,7 +114,7 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.listeners) > 0 {
+	if s.closed || s.relay != nil {
 		return errors.New("proxy: listen: the server has been started already")
 	}
 	var err error

@@ -156,10 +156,11 @@ func (q *quicSocket) Address() Address {
 }
 
 // Stop ends accepting. Connections end with those of every other listener that
-// shares their crowd.
+// shares their crowd. Those whose handshake is under way are told before accept
+// returns: what comes after that may take their words away.
 func (q *quicSocket) Stop() {
-	q.refuse()
 	_ = q.listener.Close()
+	q.refuse()
 }
 
 // Close is Stop, and closes a socket that is not being served. One that is

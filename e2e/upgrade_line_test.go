@@ -99,22 +99,20 @@ func (l *line) began(t *testing.T, cmd *exec.Cmd) {
 
 func (l *line) readAddresses(t *testing.T) {
 	t.Helper()
-	addresses := map[string]string{}
-	for text := range strings.Lines(readFile(t, filepath.Join(l.dir, "stdout"))) {
-		if name, address, ok := cutLast(strings.TrimSuffix(text, "\n"), " "); ok {
-			addresses[name] = address
-		}
-	}
-	l.dns, l.proxy = addresses["dns udp"], addresses["proxy http"]
-	l.admin, l.portal = addresses["admin http"], addresses["portal http"]
+	l.dns, l.proxy = l.address(t, "dns udp"), l.address(t, "proxy http")
+	l.admin, l.portal = l.address(t, "admin http"), l.address(t, "portal http")
 }
 
-func cutLast(s, separator string) (before, after string, found bool) {
-	at := strings.LastIndex(s, separator)
-	if at < 0 {
-		return s, "", false
+// address is where the first process has printed that it listens.
+func (l *line) address(t *testing.T, name string) string {
+	t.Helper()
+	for text := range strings.Lines(readFile(t, filepath.Join(l.dir, "stdout"))) {
+		if address, ok := strings.CutPrefix(strings.TrimSpace(text), name+" "); ok {
+			return address
+		}
 	}
-	return s[:at], s[at+len(separator):], true
+	t.Fatalf("it does not say where %s listens", name)
+	return ""
 }
 
 // log is what all processes have logged.

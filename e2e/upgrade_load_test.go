@@ -179,6 +179,16 @@ func connectVia(proxy, target string) (net.Conn, *bufio.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	reader, err := connectOn(conn, target)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, reader, nil
+}
+
+// connectOn asks for a tunnel on a connection.
+func connectOn(conn net.Conn, target string) (*bufio.Reader, error) {
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
 	reader := bufio.NewReader(conn)
@@ -187,10 +197,9 @@ func connectVia(proxy, target string) (net.Conn, *bufio.Reader, error) {
 		err = errors.New(response.Status)
 	}
 	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("CONNECT: %w", err)
+		return nil, fmt.Errorf("CONNECT: %w", err)
 	}
-	return conn, reader, nil
+	return reader, nil
 }
 
 func echoIn(conn net.Conn, reader io.Reader, text string) error {

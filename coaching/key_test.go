@@ -33,7 +33,7 @@ func TestMakeKey(t *testing.T) {
 	if err != nil || *read != *made {
 		t.Errorf("read: %v", err)
 	}
-	if *NewKey() == *NewKey() || *made == (Key{}) {
+	if one, other := NewKey(), NewKey(); *one == *other || *made == (Key{}) {
 		t.Error("keys are not random")
 	}
 	if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".part*")); err != nil || len(rest) > 0 {

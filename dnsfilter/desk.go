@@ -10,8 +10,8 @@ import (
 
 	"github.com/sallyport/sallyport/dnsfilter/dnswire"
 	"github.com/sallyport/sallyport/dnsfilter/ingress"
-	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // desk is the straight line from a packet to its reply, with everything that

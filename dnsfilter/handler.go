@@ -12,8 +12,8 @@ import (
 
 	"github.com/sallyport/sallyport/dnsfilter/cookie"
 	"github.com/sallyport/sallyport/dnsfilter/ingress"
-	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // handler is what all desks share. It is the door's [ingress.Door]. Safe for

@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport/sallyport/dnsfilter/cookie"
 	"github.com/sallyport/sallyport/dnsfilter/ingress"
 	"github.com/sallyport/sallyport/dnsfilter/localdata"
-	"github.com/sallyport/sallyport/ratelimit"
 	"github.com/sallyport/sallyport/dnsfilter/upstream"
+	"github.com/sallyport/sallyport/ratelimit"
 )
 
 // Server is the DNS door. Make it with New, end it with Shutdown. Safe for

@@ -109,7 +109,7 @@ func TestAutoConfigurationWithSignIn(t *testing.T) {
 	for users, want := range map[string]bool{"": false, "users.htpasswd": true} {
 		c := testConfig(t, "policy.yaml")
 		c.Portal.PAC.Judged, c.Proxy.UsersFile = true, users
-		_, script := madeFor(t, c, []Address{{"proxy http", "10.0.0.2:3128"}}, "192.0.2.7", "10.0.0.2")
+		script, _ := madeFor(t, c, []Address{{"proxy http", "10.0.0.2:3128"}}, "192.0.2.7", "10.0.0.2")
 		if got := !strings.Contains(script, "checksums = {}"); got != want {
 			t.Errorf("users %q: there are checksums: %v", users, got)
 		}
@@ -117,7 +117,7 @@ func TestAutoConfigurationWithSignIn(t *testing.T) {
 }
 
 // madeFor is the file that a gateway that listens at bound would give.
-func madeFor(t *testing.T, c *Config, bound []Address, client, reached string) (error, string) {
+func madeFor(t *testing.T, c *Config, bound []Address, client, reached string) (string, error) {
 	t.Helper()
 	doc, problems := policy.Parse([]policy.File{{Name: "policy.yaml", Data: []byte(steered)}})
 	if problems.HasErrors() {
@@ -136,9 +136,9 @@ func madeFor(t *testing.T, c *Config, bound []Address, client, reached string) (
 	}
 	file, err := g.newAutoConfiguration().file(netip.MustParseAddr(client), host)
 	if err != nil {
-		return err, ""
+		return "", err
 	}
-	return nil, joined(file)
+	return joined(file), nil
 }
 
 func joined(file console.AutoConfiguration) string { return string(bytes.Join(file.Parts, nil)) }
@@ -180,7 +180,7 @@ func TestAdvertisedProxies(t *testing.T) {
 		if test.proxies != nil {
 			c.Portal.PAC.Proxies = test.proxies
 		}
-		err, script := madeFor(t, c, test.bound, "192.0.2.7", test.reached)
+		script, err := madeFor(t, c, test.bound, "192.0.2.7", test.reached)
 		switch {
 		case test.want == "" && err == nil:
 			t.Errorf("%s: there is a file", test.name)

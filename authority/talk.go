@@ -120,7 +120,7 @@ func (t *talk) answer(ctx context.Context, r *http.Request, last bool) (bool, er
 		s.WriteHeader(http.StatusInternalServerError)
 	}
 	// A body that is larger than we read cannot be told from a next request.
-	last = last || r.ContentLength > maxBody
+	last = last || r.ContentLength > maxBody || s.header.Get("Connection") == "close"
 	if _, err := t.secured.Write(s.bytes(r, last)); err != nil {
 		return true, err
 	}

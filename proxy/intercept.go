@@ -103,8 +103,20 @@ func (s *Server) showPage(x *exchange, conn net.Conn, hello []byte, name policy.
 	if s.dependencies.Intercept == nil || name.IsAddr() {
 		return false
 	}
+	request := x.request // as it was refused
 	page := func(w http.ResponseWriter, r *http.Request) {
-		s.write(a, w, r, "https://"+authorityOf(name, x.request.Port, 443)+r.URL.RequestURI())
+		at := "https://" + authorityOf(name, request.Port, 443) + r.URL.RequestURI()
+		request.At = s.dependencies.Now()
+		if again := s.dependencies.Decider.Decide(&request); !again.Action.Refuses() {
+			// Whoever was warned has continued, or the policy has changed, and
+			// the browser uses a connection from before.
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Location", at)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+			return
+		}
+		s.write(a, w, r, at)
 	}
 	return s.dependencies.Intercept.Serve(s.base, conn, hello, name.Name(), http.HandlerFunc(page))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/authority"
+	"github.com/sallyport/sallyport/policy"
 )
 
 const browserLine = "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
@@ -149,6 +150,18 @@ func TestRefusedServerNameShowsThePage(t *testing.T) {
 	decisions, ends := d.await(2, 1)
 	if !decisions[0].Verdict.Action.Refuses() || ends[0].ClosedBy != closedByPolicy {
 		t.Errorf("%+v %+v", decisions[0], ends[0])
+	}
+}
+
+// A page that is out of date sends the browser to where it wanted to go, on a
+// new connection.
+func TestPageOfAnEarlierPolicy(t *testing.T) {
+	d, trusted := intercepting(t, nil)
+	_, _, c := d.say("CONNECT zoom.us:443 HTTP/1.1\r\nHost: zoom.us:443\r\n" + browserLine + "\r\n")
+	d.decide(func(*policy.Request) policy.Verdict { return allowed() })
+	page, _, err := visit(t, c, trusted, "zoom.us")
+	if err != nil || page.StatusCode != http.StatusTemporaryRedirect || page.Header.Get("Location") != "https://zoom.us/j/1?pwd=x" || !page.Close {
+		t.Errorf("%v %+v", err, page)
 	}
 }
 

@@ -92,10 +92,11 @@ func TestBrokenEdits(t *testing.T) {
 				t.Errorf("readyz: %d %s", status, body)
 			}
 			failed := g.log.FilterMessageSnippet("policy not loaded").All()
-			if len(failed) != i+1 {
+			// A folder takes the place of a file in two steps, and both may be seen.
+			if more := len(failed) - (i + 1); more < 0 || more > 0 && test.name != "a folder in its place" {
 				t.Fatalf("%d failures are logged, want %d: one for each edit", len(failed), i+1)
 			}
-			if problems := fmt.Sprint(failed[i].ContextMap()["problems"]); !strings.Contains(problems, test.want) {
+			if problems := fmt.Sprint(failed[len(failed)-1].ContextMap()["problems"]); !strings.Contains(problems, test.want) {
 				t.Errorf("the log has %s, want %s", problems, test.want)
 			}
 			g.wantMetric(failures, strconv.Itoa(i+1))

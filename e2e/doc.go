@@ -17,7 +17,8 @@
 // with SALLYPORT_E2E_REQUIRE=1, as CI sets it, that is a failure. On Debian:
 //
 //	apt-get install unbound nginx-light bind9-dnsutils knot-dnsutils curl git chromium \
-//	  knot-resolver dnsperf nftables iproute2 squid-openssl goaccess calamaris haproxy
+//	  knot-resolver dnsperf nftables iproute2 squid-openssl goaccess calamaris haproxy \
+//	  tinyproxy microsocks libnss3-tools systemd openssl
 //
 // SALLYPORT_E2E_SCREENSHOTS=dir keeps pictures of the block page as Chromium
 // shows it.

@@ -26,7 +26,8 @@
 // owner derived from it judged again, forbidden networks refused, one of the
 // checked addresses dialled, tunnel registered and judged once more, 200,
 // ClientHello read, server name judged, bytes relayed. A refusal on the way is
-// an ordinary 403 with the block page; after the 200 it is a TLS alert.
+// an ordinary 403 with the block page; after the 200 it is a TLS alert, or the page
+// over TLS where there is an [Interceptor].
 //
 // # The way of a plain request
 //
@@ -46,6 +47,7 @@
 //
 // # Where it runs
 //
-// On Unix: the relay reads from sockets with unix.Read. Linux besides moves
-// bytes without copying them, and sees early bytes that nobody has read yet.
+// On Unix. Linux besides moves bytes without copying them, keeps tunnels that say
+// nothing at no cost, serves redirected connections, and sees early bytes that
+// nobody has read yet.
 package proxy

@@ -23,7 +23,7 @@ func TestDrainWaitsForBusyTunnels(t *testing.T) {
 
 	stopped := make(chan error, 1)
 	began := time.Now()
-	go func() { stopped <- d.drain(context.Background(), 200*time.Millisecond, nil) }()
+	go func() { stopped <- d.drain(context.Background(), time.Second, nil) }()
 	ended := make(chan string, 2)
 	go func() { ended <- quiet.rest() }()
 	go func() { ended <- socket.rest() }()

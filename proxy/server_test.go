@@ -277,8 +277,9 @@ func TestLingeringConnectionsAreCounted(t *testing.T) {
 	}
 	var sending sync.WaitGroup
 	sending.Go(func() { trickle(first) })
-	// The one place to linger in is taken.
-	if rest := d.client().rest(); rest != "" {
+	// There is no room, and the one place to linger in is taken: whether the
+	// second hears that it is one too many is a matter of luck.
+	if rest := d.client().rest(); rest != "" && !strings.HasPrefix(rest, "HTTP/1.1 503 ") {
 		t.Errorf("the second got %q", rest)
 	}
 	d.awaitMetric(1, "sallyport_proxy_shed_total", shedConnections)

@@ -28,7 +28,7 @@ const (
 )
 
 // rulesFolder is what administrators load.
-const rulesFolder = "../deploy/nftables"
+const rulesFolder = "../deploy/network/nftables"
 
 // road is three machines in a row: a client that knows of no proxy, the gateway
 // that its packets come by, and a site.
@@ -40,7 +40,7 @@ type road struct {
 }
 
 // TestTransparent has real clients, which know of no proxy, redirected by the
-// rules in deploy/nftables.
+// rules in deploy/network/nftables.
 func TestTransparent(t *testing.T) {
 	binary := sallyport(t)
 	needRoot(t)

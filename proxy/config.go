@@ -142,7 +142,7 @@ type Timeouts struct {
 }
 
 // Transparent says how connections come that the system redirects (see
-// deploy/nftables). It needs Linux.
+// deploy/network/nftables). It needs Linux.
 type Transparent struct {
 	// Listen holds TCP addresses, host:port. Empty: the door is shut.
 	Listen []string

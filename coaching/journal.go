@@ -239,3 +239,12 @@ func (j *journal) rewrite() error {
 	j.file, j.written = part, len(held)+1
 	return nil
 }
+
+// syncFolder makes what was named in a folder outlive a loss of power.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

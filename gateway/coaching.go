@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/audit"
 	"github.com/sallyport/sallyport/coaching"
 	"github.com/sallyport/sallyport/console"
+	"github.com/sallyport/sallyport/keyfile"
 	"github.com/sallyport/sallyport/policy"
 )
 
@@ -105,7 +106,7 @@ func (g *Gateway) coachingKey(log *zap.Logger) (*coaching.Key, error) {
 	}
 	path := filepath.Join(g.config.stateFolder(), coachingKeyFile)
 	key, err := coaching.MakeKey(path)
-	if errors.Is(err, coaching.ErrNoKeyFile) {
+	if errors.Is(err, keyfile.ErrNotMade) {
 		log.Warn("links past a warning will be void after a restart: let the gateway write to its state folder, or name a key in coaching.key",
 			zap.String("file", path), zap.Error(err))
 		return coaching.NewKey(), nil

@@ -91,6 +91,21 @@ var forbidden = []arrow{
 		because: "both doors read PROXY headers, count clients and show certificates alike: what they do with them is theirs to know",
 	},
 	{
+		from:    []string{"keyfile"},
+		of:      ours("..."),
+		because: "keyfile is a leaf: it keeps a secret, whatever it is for",
+	},
+	{
+		from:    []string{"privacy"},
+		of:      ours("accesslog", "audit", "authority", "blockpage", "cmd/...", "coaching", "configs", "console", "dnsfilter/...", "gate", "gateway", "identity", "internal/...", "linelog", "pac", "proxy/...", "strictyaml"),
+		because: "privacy leans on policy alone, for names: it hides who somebody is, whichever log would tell",
+	},
+	{
+		from:    []string{"dnsfilter/...", "proxy/..."},
+		of:      ours("privacy"),
+		because: "doors report what they know: what of it is written is for the logs to say",
+	},
+	{
 		from:    []string{"gate"},
 		of:      ours("audit", "blockpage", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "policy/...", "proxy", "strictyaml"),
 		because: "gate is a leaf: it counts, whatever is counted",

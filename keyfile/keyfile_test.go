@@ -1,4 +1,4 @@
-package coaching
+package keyfile
 
 import (
 	"encoding/hex"
@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-func TestMakeKey(t *testing.T) {
+func TestMake(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "coaching.key")
-	made, err := MakeKey(path)
+	made, err := Make("coaching key", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,15 +25,15 @@ func TestMakeKey(t *testing.T) {
 	if folder, err := os.Stat(filepath.Dir(path)); err != nil || folder.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", folder, err)
 	}
-	again, err := MakeKey(path)
-	if err != nil || *again != *made {
+	again, err := Make("coaching key", path)
+	if err != nil || again != made {
 		t.Errorf("made anew: %v", err)
 	}
-	read, err := ReadKey(path)
-	if err != nil || *read != *made {
+	read, err := Read("coaching key", path)
+	if err != nil || read != made {
 		t.Errorf("read: %v", err)
 	}
-	if one, other := NewKey(), NewKey(); *one == *other || *made == (Key{}) {
+	if one, other := Random(), Random(); one == other || made == [Size]byte{} {
 		t.Error("keys are not random")
 	}
 	if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".part*")); err != nil || len(rest) > 0 {
@@ -41,29 +41,29 @@ func TestMakeKey(t *testing.T) {
 	}
 }
 
-// TestMakeKeyAtOnce: gateways that start together share what one of them made.
-func TestMakeKeyAtOnce(t *testing.T) {
+// TestMakeAtOnce: gateways that start together share what one of them made.
+func TestMakeAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "coaching.key")
-	keys := make([]*Key, 8)
+	keys := make([][Size]byte, 8)
 	var all sync.WaitGroup
 	for i := range keys {
 		all.Go(func() {
 			var err error
-			if keys[i], err = MakeKey(path); err != nil {
+			if keys[i], err = Make("coaching key", path); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
 	for _, k := range keys {
-		if k == nil || *k != *keys[0] {
+		if k != keys[0] || k == [Size]byte{} {
 			t.Fatal("two keys were made")
 		}
 	}
 }
 
-func TestReadKeyRefuses(t *testing.T) {
-	good := strings.Repeat("0f", keySize)
+func TestReadRefuses(t *testing.T) {
+	good := strings.Repeat("0f", Size)
 	for _, test := range []struct {
 		name, text string
 		mode       fs.FileMode
@@ -77,7 +77,7 @@ func TestReadKeyRefuses(t *testing.T) {
 		{"empty", "", 0o600, "64 hexadecimal digits"},
 		{"short", good[:62], 0o600, "64 hexadecimal digits"},
 		{"long", good + "00", 0o600, "64 hexadecimal digits"},
-		{"no digits", strings.Repeat("zz", keySize), 0o600, "64 hexadecimal digits"},
+		{"no digits", strings.Repeat("zz", Size), 0o600, "64 hexadecimal digits"},
 		{"two lines", good + "\n" + good, 0o600, "64 hexadecimal digits"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -88,15 +88,15 @@ func TestReadKeyRefuses(t *testing.T) {
 			if err := os.Chmod(path, test.mode); err != nil {
 				t.Fatal(err)
 			}
-			for _, read := range []func(string) (*Key, error){ReadKey, MakeKey} {
-				k, err := read(path)
+			for _, read := range []func(noun, path string) ([Size]byte, error){Read, Make} {
+				secret, err := read("coaching key", path)
 				if test.want == "" {
-					if err != nil || hex.EncodeToString(k.secret[:]) != good {
+					if err != nil || hex.EncodeToString(secret[:]) != good {
 						t.Errorf("%v", err)
 					}
 					continue
 				}
-				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), good[:20]) || errors.Is(err, ErrNoKeyFile) {
+				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), good[:20]) || errors.Is(err, ErrNotMade) {
 					t.Errorf("got %v, want %q", err, test.want)
 				}
 			}
@@ -104,23 +104,23 @@ func TestReadKeyRefuses(t *testing.T) {
 	}
 }
 
-func TestKeyFileThatIsNone(t *testing.T) {
+func TestFileThatIsNone(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := ReadKey(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Read("coaching key", filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	if _, err := ReadKey(dir); err == nil {
+	if _, err := Read("coaching key", dir); err == nil {
 		t.Error("a folder was read")
 	}
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadKey(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := Read("coaching key", pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a pipe: %v", err)
 	}
 	// Where nothing can be made, the error says that it is that.
-	if _, err := MakeKey(filepath.Join(pipe, "coaching.key")); !errors.Is(err, ErrNoKeyFile) {
+	if _, err := Make("coaching key", filepath.Join(pipe, "coaching.key")); !errors.Is(err, ErrNotMade) {
 		t.Errorf("under a pipe: %v", err)
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"syscall"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 const maxFile = 1 << 20 // bytes; a thousand name constraints are a thirtieth of it
@@ -45,8 +46,7 @@ func (f Files) read() (p Pair, was [2]fs.FileInfo, err error) {
 	if p.Key, was[1], err = readFile(f.Key); err != nil {
 		return Pair{}, was, err
 	}
-	// Windows has no such bits: who may read a file is said elsewhere.
-	if open := was[1].Mode().Perm() & 0o077; open != 0 && runtime.GOOS != "windows" {
+	if !secretmode.Private(was[1]) {
 		return Pair{}, was, fmt.Errorf("read private key %q: mode %#o lets others than its owner at it: run chmod 600 %s",
 			f.Key, was[1].Mode().Perm(), f.Key)
 	}

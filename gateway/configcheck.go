@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/dnsfilter/cookie"
 	"github.com/sallyport/sallyport/dnsfilter/localdata"
 	"github.com/sallyport/sallyport/identity"
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 // expiresSoon is how long before its end a certificate is warned of: most
@@ -138,7 +139,7 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
+	if !secretmode.Private(info) {
 		return nil, fmt.Errorf("%q has mode %#o, which lets others than its owner at the key: run chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	return readPEM(path)

@@ -5,10 +5,11 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
-// readSecretFile reads a file that only its owner may read or write, of at
-// most limit bytes. The noun says what it is, for messages.
+// readSecretFile reads a file that keeps its secret, of at most limit bytes. The noun says what it is, for messages.
 func readSecretFile(path, noun string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK the opening of a pipe waits for its writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -25,7 +26,7 @@ func readSecretFile(path, noun string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read %s %q: not a regular file", noun, path)
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
+	if !secretmode.Private(info) {
 		return nil, fmt.Errorf("read %s %q: mode %#o lets others than its owner at the secrets in it: run chmod 600 %s",
 			noun, path, info.Mode().Perm(), path)
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 // Size is that of a secret in bytes; a file holds two digits for each.
@@ -46,7 +48,7 @@ func readPrivate(noun, path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s %q is not a regular file", noun, path)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if !secretmode.Private(info) {
 		return nil, fmt.Errorf("%s %q has mode %#o, which lets others than its owner at it: run chmod 600 %s", noun, path, info.Mode().Perm(), path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile))

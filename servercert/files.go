@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"syscall"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 // maxFile bounds one of the files, in bytes: a bundle of every public root has a
@@ -79,8 +80,7 @@ func (f Files) read() (*credentials, error) {
 		contents[i] = data
 		c.files = append(c.files, info)
 	}
-	// Windows has no such bits: who may read a file is said elsewhere.
-	if open := c.files[1].Mode().Perm() & 0o077; open != 0 && runtime.GOOS != "windows" {
+	if !secretmode.Private(c.files[1]) {
 		return nil, fmt.Errorf("read private key %q: mode %#o lets others than its owner at it: run chmod 600 %s",
 			f.Key, c.files[1].Mode().Perm(), f.Key)
 	}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 // Bounds of a secret file: what is larger is some other file.
@@ -35,8 +36,7 @@ func ReadSecrets(path string) ([][16]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read cookie secret %q: not a regular file", path)
 	}
-	// Windows keeps who may read elsewhere than in the mode.
-	if open := info.Mode().Perm() & 0o077; open != 0 && runtime.GOOS != "windows" {
+	if !secretmode.Private(info) {
 		return nil, fmt.Errorf("read cookie secret %q: mode %#o lets others than its owner at the secret: run chmod 600 %s",
 			path, info.Mode().Perm(), path)
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/sallyport/sallyport/secretmode"
 )
 
 // maxCredentials bounds a file of credentials, in bytes.
@@ -40,7 +42,7 @@ func ReadCredentials(path, scheme string) (Credentials, error) {
 	if !info.Mode().IsRegular() {
 		return Credentials{}, fmt.Errorf("%q is not a file: write user:password into one", path)
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
+	if !secretmode.Private(info) {
 		return Credentials{}, fmt.Errorf("%q has mode %#o, which lets others than its owner at the password: run chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxCredentials+1))

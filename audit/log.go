@@ -84,6 +84,7 @@ func New(cfg Config, deps Dependencies) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics.queued(lines.Waiting, lines.Places)
 	if err := metrics.register(deps.Registerer); err != nil {
 		return nil, errors.Join(fmt.Errorf("register metrics of the decision log: %w", err), lines.Close())
 	}

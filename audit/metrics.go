@@ -16,6 +16,9 @@ type metrics struct {
 	wouldBlock *seriesTable
 	closings   *seriesTable // sampled like decisions, counted nowhere
 
+	queue  prometheus.GaugeFunc // entries that wait; set once there is a queue
+	places prometheus.GaugeFunc // how many may
+
 	entries prometheus.Counter
 	dropped prometheus.Counter
 	errors  prometheus.Counter
@@ -56,12 +59,24 @@ func newMetrics(sink string) *metrics {
 	return m
 }
 
-// register shows the counters in r, all or none of them.
+// queued adds the gauges of a queue that holds waiting entries of at most
+// places.
+func (m *metrics) queued(waiting, places func() int) {
+	gauge := func(name, help string, value func() int) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	m.queue = gauge("sallyport_audit_queue_entries",
+		"Entries that wait to be written to the decision log.", waiting)
+	m.places = gauge("sallyport_audit_queue_limit",
+		"How many may wait; more are lost, those of allowed requests when seven eighths are taken.", places)
+}
+
+// register shows the metrics in r, all or none of them.
 func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	all := []prometheus.Collector{m.decisionsVec, m.wouldBlockVec, m.entriesVec, m.droppedVec, m.errorsVec}
+	all := []prometheus.Collector{m.decisionsVec, m.wouldBlockVec, m.entriesVec, m.droppedVec, m.errorsVec, m.queue, m.places}
 	for i, c := range all {
 		if err := r.Register(c); err != nil {
 			for _, done := range all[:i] {

@@ -10,6 +10,7 @@ import (
 type ingressCollector struct {
 	set         *ingress.Set
 	connections *prometheus.Desc
+	limit       *prometheus.Desc
 	busy        *prometheus.Desc
 	waiting     *prometheus.Desc
 	dropped     *prometheus.Desc
@@ -22,6 +23,8 @@ func newIngressCollector(set *ingress.Set) *ingressCollector {
 		set: set,
 		connections: prometheus.NewDesc("sallyport_dns_connections",
 			"Open connections of clients, by transport.", []string{"transport"}, nil),
+		limit: prometheus.NewDesc("sallyport_dns_connections_limit",
+			"How many connections of clients may be open, of every transport together.", nil, nil),
 		busy: prometheus.NewDesc("sallyport_dns_queries_busy",
 			"Queries under way that could not be answered at once; for the most part they wait for an upstream.", nil, nil),
 		waiting: prometheus.NewDesc("sallyport_dns_queries_waiting",
@@ -38,6 +41,7 @@ func newIngressCollector(set *ingress.Set) *ingressCollector {
 // Describe is for prometheus.
 func (c *ingressCollector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.connections
+	to <- c.limit
 	to <- c.busy
 	to <- c.waiting
 	to <- c.dropped
@@ -53,6 +57,7 @@ func (c *ingressCollector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(expiry.Unix()), t.String())
 		}
 	}
+	to <- prometheus.MustNewConstMetric(c.limit, prometheus.GaugeValue, float64(c.set.MaxConns()))
 	to <- prometheus.MustNewConstMetric(c.busy, prometheus.GaugeValue, float64(c.set.Busy()))
 	to <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(c.set.Waiting()))
 	to <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(c.set.Dropped()))

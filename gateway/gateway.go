@@ -174,7 +174,8 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	g.watched = newConfigWatch(config.Path, deps.Log, g.configChanged)
 	g.edges = newEdges(deps.Now, g.nextEdge, func(reason string) { g.recheck(reason) })
 	g.reloader = newReloader(reloadConfig{poll: config.Reload.Poll}, g.reloadDeps(source), loaded)
-	g.metrics.good(loaded.Program.Revision(), deps.Now())
+	g.metrics.good(loaded.Program.Revision(), loaded.modified, deps.Now())
+	g.registry.MustRegister(newPolicyCollector(config.Policy, g.engine.Program, deps.Now), newSourceCollector(g.identitySources))
 	return g, nil
 }
 

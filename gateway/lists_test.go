@@ -243,7 +243,7 @@ func TestListThatNeverWas(t *testing.T) {
 		t.Fatalf("got %v", l.All())
 	}
 	writeFile(t, path, listOf("bad", 3))
-	if !source.changed(l) {
+	if changed, _ := source.changed(l); !changed {
 		t.Error("its arrival is not noticed")
 	}
 	if l := source.load(time.Now()); !l.OK() {

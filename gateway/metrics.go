@@ -14,6 +14,7 @@ type metrics struct {
 	reloads       *prometheus.CounterVec
 	successful    prometheus.Gauge
 	successTime   prometheus.Gauge
+	modified      prometheus.Gauge
 	timeToEnforce prometheus.Histogram
 	restartNeeded prometheus.Gauge
 
@@ -38,6 +39,10 @@ func newMetrics(reg prometheus.Registerer, build Build) *metrics {
 			Name: "sallyport_policy_last_reload_success_timestamp_seconds",
 			Help: "When the policy on disk was last found good.",
 		}),
+		modified: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sallyport_policy_modified_timestamp_seconds",
+			Help: "Newest modification time of the policy files that are in force.",
+		}),
 		timeToEnforce: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sallyport_policy_time_to_enforce_seconds",
 			Help:    "From the writing of a policy file to both doors enforcing it, open tunnels included; edits that were noticed, not reloads by signal or request.",
@@ -56,7 +61,7 @@ func newMetrics(reg prometheus.Registerer, build Build) *metrics {
 		},
 	})
 	info.Set(1)
-	reg.MustRegister(info, m.policyInfo, m.reloads, m.successful, m.successTime, m.timeToEnforce,
+	reg.MustRegister(info, m.policyInfo, m.reloads, m.successful, m.successTime, m.modified, m.timeToEnforce,
 		m.restartNeeded, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{resultSuccess, resultUnchanged, resultFailure} {
@@ -75,10 +80,12 @@ const (
 // count notes one attempt to put the policy on disk in force.
 func (m *metrics) count(result string) { m.reloads.WithLabelValues(result).Inc() }
 
-// good notes that the policy on disk is in force. One goroutine calls it.
-func (m *metrics) good(revision string, at time.Time) {
+// good notes that the policy on disk, whose files were written by modified, is
+// in force. One goroutine calls it.
+func (m *metrics) good(revision string, modified, at time.Time) {
 	m.successful.Set(1)
-	m.successTime.Set(float64(at.UnixMilli()) / 1000)
+	m.successTime.Set(timestamp(at))
+	m.touched(modified)
 	m.policyInfo.WithLabelValues(revision).Set(1)
 	// The old series go last, so that a scrape in between finds two and not none.
 	if m.revision != revision {
@@ -86,6 +93,10 @@ func (m *metrics) good(revision string, at time.Time) {
 		m.revision = revision
 	}
 }
+
+// touched notes when the files in force were written, by what they say of
+// themselves.
+func (m *metrics) touched(modified time.Time) { m.modified.Set(timestamp(modified)) }
 
 // bad notes that the policy on disk cannot be put in force.
 func (m *metrics) bad() { m.successful.Set(0) }

@@ -36,7 +36,7 @@ func TestScrapeDuringAnEdit(t *testing.T) {
 		}
 		return values
 	}
-	m.good("0", time.Now())
+	m.good("0", time.Now(), time.Now())
 	if got := shown("sallyport_policy_list_stale"); !slices.Equal(got, []string{"dropped", "kept"}) {
 		t.Errorf("the lists %v are shown", got)
 	}
@@ -57,7 +57,7 @@ func TestScrapeDuringAnEdit(t *testing.T) {
 		}
 	})
 	for i := range 20_000 {
-		m.good(strconv.Itoa(i), time.Now())
+		m.good(strconv.Itoa(i), time.Now(), time.Now())
 	}
 	close(done)
 	scraping.Wait()

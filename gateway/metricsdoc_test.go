@@ -70,10 +70,15 @@ rules:
   - {name: ban, what: {apps: [zoom], lists: [some, more]}, action: block}
   - {name: watch, what: {domains: [watched.example]}, action: monitor}
   - {name: coach, what: {domains: [coached.example]}, action: warn}
+exceptions:
+  - {name: review, what: {apps: [zoom]}, until: "2099-01-01", reason: review, approved_by: security}
 `)
+	users := filepath.Join(dir, "users")
+	writeFile(t, users, htpasswdLine(t, "alice"))
 	files := newDeviceFiles(t)
 	g := startWith(t, filepath.Join(dir, "policy.yaml"), func(c *Config, _ *Dependencies) {
 		c.DNS.TLS, c.Proxy.TLS = files.endpoint(""), files.endpoint("")
+		c.Proxy.UsersFile = users
 		c.Proxy.AccessLogs = []AccessLogConfig{{File: filepath.Join(dir, "access.log")}}
 		c.Proxy.Parents = []outbound.Parent{{Name: "site", Endpoint: outbound.Endpoint{Scheme: outbound.SchemeHTTP, Host: "192.0.2.1", Port: 3128}}}
 		writeAuthority(t, dir, year, "zoom.us")

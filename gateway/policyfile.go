@@ -48,6 +48,7 @@ type Loaded struct {
 	digest      string
 	fingerprint string    // what the disk looked like when it was read
 	newest      time.Time // the latest modification of what was read
+	modified    time.Time // the latest of the policy's own files, lists apart
 	files       []string  // the policy's files, and its lists'
 	listsParsed bool      // a list was read, which needs memory for a moment
 	reported    bool      // an administrator has been told
@@ -152,7 +153,7 @@ func newPolicySource(path, state string, log *zap.Logger) (*policySource, error)
 func (s *policySource) load(now time.Time) *Loaded {
 	loaded := &Loaded{files: []string{s.path}}
 	read := readPolicy(s.path)
-	loaded.sources, loaded.newest = read.files, read.newest
+	loaded.sources, loaded.newest, loaded.modified = read.files, read.newest, read.newest
 	loaded.files = append(loaded.files, read.names()...)
 	loaded.fingerprint = fingerprint(read, s.lists.seen())
 	if read.err != nil {
@@ -204,11 +205,13 @@ func (s *policySource) compile(loaded *Loaded, read *policyRead, now time.Time) 
 	loaded.Failures = program.RunTests(now)
 }
 
-// changed reports whether the disk looks otherwise than when loaded was read.
+// changed reports whether the disk looks otherwise than when loaded was read,
+// and when the newest of the policy's files was written.
 // Policy files are read whole, since a file system without notification may
 // also be one with coarse time stamps; lists are judged by size and time.
-func (s *policySource) changed(loaded *Loaded) bool {
-	return fingerprint(readPolicy(s.path), s.lists.now()) != loaded.fingerprint
+func (s *policySource) changed(loaded *Loaded) (changed bool, modified time.Time) {
+	read := readPolicy(s.path)
+	return fingerprint(read, s.lists.now()) != loaded.fingerprint, read.newest
 }
 
 // policyRead is a policy's files as they were at one moment.

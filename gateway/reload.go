@@ -241,7 +241,7 @@ func (r *reloader) edited(now time.Time) (again time.Duration) {
 func (r *reloader) editedPolicy(now time.Time) (again time.Duration) {
 	p := &r.pending
 	p.burst = time.Time{}
-	if r.deps.source.changed(r.latest) {
+	if r.changed() {
 		r.notice(byEdit, now) // where another file's edit led here
 		p.burst = time.Time{}
 		r.load()
@@ -282,10 +282,21 @@ func (r *reloader) polled(now time.Time) (again time.Duration) {
 		return 0
 	}
 	users := r.deps.users.look(now)
-	if r.deps.source.changed(r.latest) {
+	if r.changed() {
 		return r.notice(byPoll, now) // which looks after the users too
 	}
 	return users
+}
+
+// changed reports whether the disk looks otherwise than when it was last read.
+// Files that were written anew with what is in force in them are no change, and
+// yet as new as they say.
+func (r *reloader) changed() bool {
+	changed, modified := r.deps.source.changed(r.latest)
+	if !changed && r.latest == r.inForce {
+		r.deps.metrics.touched(modified)
+	}
+	return changed
 }
 
 // load reads the policy as it is on disk: the half of the line that can fail.
@@ -329,7 +340,7 @@ func (r *reloader) enforce(t trigger, loaded *Loaded) outcome {
 	r.deps.swapped()
 	r.deps.publish(policyState{inForce: loaded})
 	r.deps.metrics.count(resultSuccess)
-	r.deps.metrics.good(loaded.Program.Revision(), r.deps.now())
+	r.deps.metrics.good(loaded.Program.Revision(), loaded.modified, r.deps.now())
 	if known {
 		r.deps.metrics.timeToEnforce.Observe(took.Seconds())
 	}
@@ -363,7 +374,7 @@ func (r *reloader) same(t trigger, loaded *Loaded) outcome {
 	r.deps.publish(policyState{inForce: loaded})
 	revision := r.deps.engine.Program().Revision()
 	r.deps.metrics.count(resultUnchanged)
-	r.deps.metrics.good(revision, r.deps.now())
+	r.deps.metrics.good(revision, loaded.modified, r.deps.now())
 	r.deps.log.Info("policy unchanged", zap.String("revision", revision), zap.String("trigger", t.name))
 	r.logWarnings(loaded)
 	return outcome{loaded: true, revision: revision, problems: loaded.Problems}

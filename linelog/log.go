@@ -114,6 +114,9 @@ func (l *Log[R]) Publish(place Place) { l.ring.publish(uint64(place)) }
 // already: freed places are announced a few at a time.
 func (l *Log[R]) Waiting() int { return l.ring.waiting() }
 
+// Places is how many entries may wait for the file.
+func (l *Log[R]) Places() int { return len(l.ring.places) }
+
 // Reopen closes the file and opens its path again, for log rotation: move the
 // file away, then call Reopen. Every entry is in the one file or the other, and
 // none is torn between them. On an error the log stays with the file that it

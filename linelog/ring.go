@@ -122,7 +122,8 @@ func (q *ring[R]) close() { q.tail.Or(closedBit) }
 
 // waiting is how many entries are in the ring, as far as writers know.
 func (q *ring[R]) waiting() int {
-	return int(q.tail.Load()&^closedBit - q.head.Load())
+	tail := q.tail.Load() &^ closedBit
+	return max(0, int(tail-q.head.Load())) // head may pass a tail of a moment ago
 }
 
 // next is the oldest entry, nil where there is none. For the reader only, and

@@ -20,6 +20,7 @@ import (
 // deny counts an answer, and has the front give it.
 func (x *exchange) deny(a answer) {
 	x.server.metrics.answered(x.method, a.status)
+	x.observe(a.kind(), a.status)
 	x.account.asked(x)
 	x.account.answered(a)
 	x.front.deny(x, a)

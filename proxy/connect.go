@@ -114,6 +114,7 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 	x.took = time.Since(x.began)
 	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
+	s.metrics.answers.kind[answerAllowed].Observe(x.took.Seconds())
 	t.establish()
 	handed = true
 	c := &carrier{tunnel: t, exchange: x, client: client, account: x.account}

@@ -34,6 +34,7 @@ type metrics struct {
 	closed   *prometheus.CounterVec
 	dials    *prometheus.HistogramVec
 	shed     *prometheus.CounterVec
+	answers  *answerTimes
 
 	mismatches *prometheus.CounterVec
 }
@@ -67,6 +68,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "sallyport_proxy_shed_total",
 			Help: "Connections and tunnels turned away at a maximum, or because nothing that could be read came about.",
 		}, []string{"reason"}),
+		answers: newAnswerTimes(),
 		mismatches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_mismatches_total",
 			Help: "Connections that name another destination than they asked for, by kind and by what became of them.",
@@ -88,7 +90,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed, m.mismatches} {
+	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed, m.mismatches, m.answers.vec} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("proxy: register metrics: %w", err)
 		}

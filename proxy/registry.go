@@ -54,6 +54,13 @@ func (r *registry) remove(t *tunnel) {
 	r.open.Leave()
 }
 
+// size is how many places are taken.
+func (r *registry) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.tunnels)
+}
+
 // all lists the tunnels of this moment.
 func (r *registry) all() []*tunnel {
 	r.mu.Lock()

@@ -28,6 +28,7 @@ func (w *responder) WriteHeader(status int) {
 	}
 	w.status = status
 	w.passage.server.metrics.answered(w.passage.method, status)
+	w.passage.observe(w.passage.kind(status), status)
 	length := w.Header().Get("Content-Length")
 	w.stream = status != http.StatusSwitchingProtocols && length == ""
 	w.left, _ = strconv.ParseInt(length, 10, 64) // net/http has read it before
@@ -35,6 +36,15 @@ func (w *responder) WriteHeader(status int) {
 	if w.stream {
 		_ = w.control.Flush() // an error shows at the next write
 	}
+}
+
+// kind sorts the answer to a plain exchange: an origin's is as it should be,
+// whatever its status.
+func (p *passage) kind(status int) answerKind {
+	if p.failed {
+		return answer{status: status}.kind()
+	}
+	return answerAllowed
 }
 
 // Write sends a piece of the body.

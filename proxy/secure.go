@@ -39,6 +39,7 @@ const (
 
 // security is what TLS to the proxy needs.
 type security struct {
+	store   *servercert.Store
 	config  *tls.Config
 	streams *streamListener // of the connections that speak HTTP/2
 }
@@ -67,7 +68,18 @@ func newSecurity(c TLS, deps Dependencies) (*security, error) {
 			return nil, fmt.Errorf("proxy: register metrics: %w", err)
 		}
 	}
-	return &security{config: store.ServerConfig(protocolHTTP2, protocolHTTP1), streams: newStreamListener()}, nil
+	return &security{store: store, config: store.ServerConfig(protocolHTTP2, protocolHTTP1), streams: newStreamListener()}, nil
+}
+
+// ClientAuthorities reports whether clients of the TLS listener must show a
+// certificate, and whether the files that say of whom are good: where they are
+// not, those before still hold.
+func (s *Server) ClientAuthorities() (wanted, good bool) {
+	if s.security == nil {
+		return false, false
+	}
+	s.security.store.Refresh()
+	return s.security.store.ClientAuthorities()
 }
 
 // nameTLS is the listener's name, as in Address.

@@ -92,6 +92,9 @@ func New(config Config, dependencies Dependencies) (*Server, error) {
 		pseudonym:    newPseudonym(),
 		began:        time.Now(),
 	}
+	if err := s.registerOccupancy(); err != nil {
+		return nil, err
+	}
 	if s.bandwidth, err = newBandwidth(config.Bandwidth); err != nil {
 		return nil, err
 	}

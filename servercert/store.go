@@ -89,6 +89,16 @@ func (s *Store) Refresh() {
 	}
 }
 
+// ClientAuthorities reports whether clients must show a certificate, and
+// whether the files that say of whom were good when they were last read: where
+// they were not, those before still hold. Refresh before makes it the files of
+// now.
+func (s *Store) ClientAuthorities() (wanted, good bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files.ClientCA != "", s.failure == ""
+}
+
 // ServerConfig is the TLS configuration of a listener for these protocols
 // (ALPN). Session tickets are the listener's own and outlive a reload; a
 // client certificate that is no longer good does not, because crypto/tls

@@ -172,6 +172,20 @@ func (s *Set) NotAfter(t Transport) (expiry time.Time, ok bool) {
 	return s.certificates[t].NotAfter(), true
 }
 
+// ClientAuthorities reports whether clients of a transport must show a
+// certificate, and whether the files that say of whom are good
+// (servercert.Store.ClientAuthorities).
+func (s *Set) ClientAuthorities(t Transport) (wanted, good bool) {
+	if t >= TransportCount || s.certificates[t] == nil {
+		return false, false
+	}
+	s.certificates[t].Refresh()
+	return s.certificates[t].ClientAuthorities()
+}
+
+// MaxConns is how many connections may be open, of every transport together.
+func (s *Set) MaxConns() int { return s.shared.crowd.limits.conns }
+
 // withPort is address with another port.
 func withPort(address, port string) string {
 	host, _, err := net.SplitHostPort(address)

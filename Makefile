@@ -83,6 +83,21 @@ cover: ## statement coverage of the policy package
 	$(GO) test -coverprofile=cover.out -coverpkg=./policy ./policy
 	$(GO) tool cover -func=cover.out | tail -1
 
+DIST               ?= dist
+IMAGE_ARCHITECTURES := amd64 arm64
+SOURCE_DATE_EPOCH  ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
+
+.PHONY: image
+image: ## the container image, without an engine: dist/image (OCI layout), dist/image-ARCH.tar
+	@mkdir -p $(DIST)
+	@for arch in $(IMAGE_ARCHITECTURES); do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' \
+	    -o $(DIST)/image-programs/$$arch ./cmd/sallyport || exit 1; \
+	done
+	$(GO) -C deploy/docker/image run . build --out '$(abspath $(DIST))' \
+	  --version '$(VERSION)' --revision '$(COMMIT)' --created $(SOURCE_DATE_EPOCH) \
+	  $(foreach arch,$(IMAGE_ARCHITECTURES),--program '$(arch)=$(abspath $(DIST))/image-programs/$(arch)')
+
 .PHONY: clean
 clean: ## remove what the build made
 	rm -rf bin dist cover.out

@@ -148,6 +148,16 @@ var forbidden = []arrow{
 		because: "pac leans on policy alone: it is told who asks and where the proxies are",
 	},
 	{
+		from:    []string{"firewall"},
+		of:      ours("accesslog", "audit", "authority", "blockpage", "coaching", "cmd/...", "configs", "console", "dnsfilter/...", "gate", "gateway", "identity", "internal/...", "linelog", "pac", "proxy/...", "strictyaml"),
+		because: "firewall leans on policy alone: it asks, and writes down the answers",
+	},
+	{
+		from:    []string{"firewall"},
+		of:      []string{"os", "net", "net/http", "go.uber.org/..."},
+		because: "what is written for a packet filter is bytes: who stores and loads them is not their writer's business",
+	},
+	{
 		from:    []string{"identity", "audit"},
 		of:      ours("audit", "blockpage", "coaching", "cmd/...", "configs", "console", "dnsfilter/...", "gateway", "identity", "internal/...", "proxy"),
 		because: "identity and audit lean on policy alone",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sallyport/sallyport/linelog"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/privacy"
 )
 
 // typical is a decision with what a real one carries.
@@ -100,8 +101,15 @@ func openForgetful(b *testing.B, m *metrics) *linelog.Log[record] {
 
 // BenchmarkLog is the whole way into a file: one goroutine records as fast as
 // the queue allows without loss, one writes.
-func BenchmarkLog(b *testing.B) {
-	l := open(b, Config{File: filepath.Join(b.TempDir(), "log"), Tenant: "default"}, Dependencies{})
+func BenchmarkLog(b *testing.B) { benchmarkLog(b, nil) }
+
+// BenchmarkLogPseudonyms is the same with every person under a pseudonym.
+func BenchmarkLogPseudonyms(b *testing.B) {
+	benchmarkLog(b, mask(b, privacy.Pseudonym, privacy.Pseudonym, privacy.Pseudonym))
+}
+
+func benchmarkLog(b *testing.B, mask *privacy.Mask) {
+	l := open(b, Config{File: filepath.Join(b.TempDir(), "log"), Tenant: "default"}, Dependencies{Mask: mask})
 	d := typical()
 	for b.Loop() {
 		for l.lines.Waiting() > defaultQueue*3/4 {
@@ -118,7 +126,7 @@ func BenchmarkLog(b *testing.B) {
 
 // BenchmarkEntry is zap's part: one record to one line.
 func BenchmarkEntry(b *testing.B) {
-	e := newEncoder("default", newIDs())
+	e := newEncoder("default", newIDs(), nil)
 	var r record
 	r.fill(typical(), start.UnixNano())
 	b.ReportAllocs()

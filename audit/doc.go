@@ -37,10 +37,10 @@
 //	revision     of the policy that decided
 //	door         dns or proxy
 //	transport    udp, tcp, tls, https, quic; http, connect, websocket
-//	client       address
-//	user         "" where unknown
+//	client       address; or a pseudonym, or "", as Dependencies.Mask says
+//	user         "" where unknown; the same
 //	groups       of the policy, in its order
-//	devices      that the client has proven to be, empty where none
+//	devices      that the client has proven to be, empty where none; the same
 //	identity     how the client was named: see package identity
 //	host         what was asked for
 //	port         0 where there is none
@@ -74,8 +74,16 @@
 //	justification  that was given, "" where none was
 //	ended_by       time or revoked; where it has ended
 //
-// Entries of grants are always written. Closing entries follow Config.Allows too, except that a tunnel closed by
-// policy follows Config.Refusals. Entries stand in the order in which they were
+// Entries of grants are always written. Closing entries follow Config.Allows
+// too, except that a tunnel closed by
+// policy follows Config.Refusals.
+//
+// Where people are hidden (package privacy), the writer hides them, so that it
+// costs the doors nothing. Entries of one tunnel, or one grant, have the
+// pseudonyms of its beginning however long it lasts, since their id would join
+// those of two periods. Justifications are then left out.
+//
+// Entries stand in the order in which they were
 // queued, which for requests under way at the same time need not be the order
 // of their times.
 package audit

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/privacy"
 )
 
 const (
@@ -26,6 +27,7 @@ type record struct {
 	qtype     string
 	revision  string
 	at        int64 // nanoseconds since 1970
+	since     int64 // the same, of what the entry is a part of: for pseudonyms
 	duration  time.Duration
 	client    netip.Addr
 	user      string
@@ -55,6 +57,7 @@ func (r *record) fill(d *policy.Decision, at int64) {
 	r.qtype = d.QType
 	r.revision = v.Revision
 	r.at = at
+	r.since = at
 	r.duration = d.Duration
 	r.client = d.Client
 	r.user = d.Subject.User
@@ -78,6 +81,7 @@ func (r *record) fill(d *policy.Decision, at int64) {
 type encoder struct {
 	tenant string
 	ids    *ids
+	mask   *privacy.Mask
 	json   zapcore.Encoder
 	fields []zapcore.Field // the encoder itself, as zap wants it
 
@@ -86,13 +90,14 @@ type encoder struct {
 
 	current *record
 	groups  names
-	devices names
+	devices devices
 	facts   hosts
 	scratch []byte
 }
 
-func newEncoder(tenant string, ids *ids) *encoder {
-	e := &encoder{tenant: tenant, ids: ids, second: math.MinInt64}
+func newEncoder(tenant string, ids *ids, mask *privacy.Mask) *encoder {
+	e := &encoder{tenant: tenant, ids: ids, mask: mask, second: math.MinInt64}
+	e.devices.mask = mask
 	e.json = zapcore.NewJSONEncoder(zapcore.EncoderConfig{TimeKey: "time", EncodeTime: e.encodeTime})
 	e.fields = []zapcore.Field{zap.Inline(e)}
 	return e
@@ -203,19 +208,35 @@ func (e *encoder) addClient(o zapcore.ObjectEncoder, r *record) error {
 	o.AddString("revision", r.revision)
 	o.AddString("door", r.door.String())
 	o.AddString("transport", r.transport)
-	e.scratch = appendAddr(e.scratch[:0], r.client)
-	o.AddByteString("client", e.scratch)
-	o.AddString("user", r.user)
+	since := time.Unix(0, r.since)
+	e.addPerson(o, r, since)
 	e.groups.list = r.groups
 	if err := o.AddArray("groups", &e.groups); err != nil {
 		return err
 	}
-	e.devices.list = r.devices
+	e.devices.list, e.devices.since = r.devices, since
 	if err := o.AddArray("devices", &e.devices); err != nil {
 		return err
 	}
 	o.AddString("identity", r.source)
 	return nil
+}
+
+// addPerson writes who asked, as far as it may be known.
+func (e *encoder) addPerson(o zapcore.ObjectEncoder, r *record, since time.Time) {
+	client, hidden := e.mask.AppendClient(e.scratch[:0], r.client, since)
+	if !hidden {
+		client = appendAddr(client, r.client)
+	}
+	e.scratch = client
+	o.AddByteString("client", client)
+	user, hidden := e.mask.AppendUser(e.scratch[:0], r.user, since)
+	if !hidden {
+		o.AddString("user", r.user)
+		return
+	}
+	e.scratch = user
+	o.AddByteString("user", user)
 }
 
 func (e *encoder) addHost(o zapcore.ObjectEncoder, r *record) {
@@ -235,6 +256,29 @@ type names struct{ list []string }
 func (n *names) MarshalLogArray(a zapcore.ArrayEncoder) error {
 	for _, s := range n.list {
 		a.AppendString(s)
+	}
+	return nil
+}
+
+// devices is a list of devices for zap, as far as they may be known.
+type devices struct {
+	list    []string
+	mask    *privacy.Mask
+	since   time.Time
+	scratch []byte
+}
+
+// MarshalLogArray writes the list.
+func (d *devices) MarshalLogArray(a zapcore.ArrayEncoder) error {
+	for _, device := range d.list {
+		text, hidden := d.mask.AppendDevice(d.scratch[:0], device, d.since)
+		d.scratch = text
+		switch {
+		case !hidden:
+			a.AppendString(device)
+		case len(text) > 0:
+			a.AppendByteString(text)
+		}
 	}
 	return nil
 }

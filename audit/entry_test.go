@@ -138,7 +138,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestEncodeTime(t *testing.T) {
-	e := newEncoder("", newIDs())
+	e := newEncoder("", newIDs(), nil)
 	for _, at := range []time.Time{
 		start,
 		start.Add(time.Microsecond),
@@ -221,7 +221,7 @@ func FuzzEntry(f *testing.F) {
 	f.Add("a\nb\r\x00\x7f", `","action":"allow`, "\\")
 	f.Add("\xff\xfe", "\u2028\u2029", "</script>")
 	f.Fuzz(func(t *testing.T, host, user, reason string) {
-		e := newEncoder("default", newIDs())
+		e := newEncoder("default", newIDs(), nil)
 		var r record
 		d := blocked()
 		d.Host = policy.HostFromCanonicalName(host)

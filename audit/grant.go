@@ -32,6 +32,7 @@ type Grant struct {
 
 	Time          time.Time // of what is told; zero: the present
 	ID            string    // of the grant
+	Given         time.Time // when it was given, where it has ended; zero: Time
 	Until         time.Time // when it ends, or would have ended
 	Justification string    // that was given; "" where none was
 	EndedBy       string    // EndedByTime or EndedByRevocation; "" where it was given
@@ -49,6 +50,9 @@ func (l *Log) RecordGrant(g *Grant) {
 		return // and counted
 	}
 	r.fill(g.Decision, at)
+	if !g.Given.IsZero() {
+		r.since = g.Given.UnixNano() // one pseudonym from its beginning to its end
+	}
 	r.grant = &told
 	l.lines.Publish(place)
 }
@@ -73,9 +77,19 @@ func (e *encoder) marshalGrant(o zapcore.ObjectEncoder, r *record) error {
 	}
 	o.AddString("grant", r.grant.ID)
 	o.AddString("until", r.grant.Until.UTC().Format(time.RFC3339))
-	o.AddString("justification", r.grant.Justification)
+	o.AddString("justification", e.justification(r.grant))
 	if r.grant.EndedBy != "" {
 		o.AddString("ended_by", r.grant.EndedBy)
 	}
 	return nil
+}
+
+// justification is what was given for one. People write their names there, and
+// what only they can know: where the log is to tell neither address nor user
+// it is left out.
+func (e *encoder) justification(g *Grant) string {
+	if e.mask.HidesPeople() {
+		return ""
+	}
+	return g.Justification
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport/sallyport/linelog"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/privacy"
 )
 
 // Config holds a Log's settings. The zero value writes every decision to
@@ -32,7 +33,7 @@ type Config struct {
 	Refusals Extent
 
 	// Queue is how many entries may wait for the file, rounded up to a power
-	// of two. Each takes 376 bytes. 0 means 16,384.
+	// of two. Each takes 384 bytes. 0 means 16,384.
 	Queue int
 }
 
@@ -42,6 +43,7 @@ type Dependencies struct {
 	Log        *zap.Logger           // for trouble with the file; nil: silent
 	Now        func() time.Time      // for decisions without a time; nil: time.Now
 	Stdout     io.Writer             // where an empty Config.File leads; nil: os.Stdout
+	Mask       *privacy.Mask         // what is written of people; nil: everything
 }
 
 const (
@@ -99,7 +101,7 @@ func New(cfg Config, deps Dependencies) (*Log, error) {
 
 // openLines opens the file that the entries go to.
 func openLines(cfg Config, deps Dependencies, m *metrics) (*linelog.Log[record], error) {
-	encoder := newEncoder(cfg.Tenant, newIDs())
+	encoder := newEncoder(cfg.Tenant, newIDs(), deps.Mask)
 	return linelog.Open(linelog.Config[record]{
 		Noun:    "decision log",
 		File:    cfg.File,
@@ -171,6 +173,9 @@ func (l *Log) RecordEnd(e *policy.TunnelEnd) {
 		return // and counted
 	}
 	r.fill(d, at)
+	if !d.Time.IsZero() {
+		r.since = d.Time.UnixNano() // the pseudonym of its first entry: another one, beside the same id, would join two periods
+	}
 	r.end = &closing
 	l.lines.Publish(place)
 }

@@ -3,7 +3,6 @@ package accesslog
 import (
 	"cmp"
 	"strconv"
-	"time"
 )
 
 const (
@@ -12,16 +11,16 @@ const (
 )
 
 // appendCombined appends an entry in Apache's combined format.
-func appendCombined(line []byte, e *Entry, keepQuery bool, zone *time.Location) []byte {
-	line = appendAddr(line, e.Client)
+func (f *form) appendCombined(line []byte, e *Entry) []byte {
+	line = f.appendClient(line, e)
 	line = append(line, " - "...)
-	line = appendEscaped(line, cut(orHyphen(e.User), maxWord), `\x20`)
+	line = f.appendUser(line, e, appendApacheUser)
 	line = append(line, ' ')
-	line = e.End.Add(-max(e.Duration, 0)).In(zone).AppendFormat(line, apacheTime)
+	line = e.begin().In(f.zone).AppendFormat(line, apacheTime)
 	line = append(line, ` "`...)
 	line = appendEscaped(line, cut(orHyphen(e.Method), maxWord), "%20")
 	line = append(line, ' ')
-	scheme, rest := loggedURL(e, keepQuery)
+	scheme, rest := loggedURL(e, f.keepQuery)
 	line = appendEscaped(line, scheme, "%20")
 	line = appendEscaped(line, rest, "%20")
 	line = appendProtocol(line, e)
@@ -39,6 +38,10 @@ func appendCombined(line []byte, e *Entry, keepQuery bool, zone *time.Location) 
 	line = appendEscaped(line, cut(orHyphen(e.UserAgent), maxText), " ")
 	return append(line, '"')
 }
+
+// appendApacheUser appends a user, with the one difference to Apache that a
+// space, which would end the field, is escaped too.
+func appendApacheUser(line []byte, user string) []byte { return appendEscaped(line, user, `\x20`) }
 
 // appendProtocol appends the version of HTTP. Analysers want one, so that what
 // came by another way gets the version in which it would have been a CONNECT.

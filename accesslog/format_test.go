@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/privacy"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -82,12 +84,16 @@ func TestGolden(t *testing.T) {
 	zone := time.FixedZone("PDT", -7*3600)
 	for _, test := range []struct {
 		file   string
-		append func([]byte, *Entry) []byte
+		append func(line []byte, e *Entry) []byte
 	}{
-		{"squid.log", func(line []byte, e *Entry) []byte { return appendSquid(line, e, false) }},
-		{"squid-query.log", func(line []byte, e *Entry) []byte { return appendSquid(line, e, true) }},
-		{"combined.log", func(line []byte, e *Entry) []byte { return appendCombined(line, e, false, zone) }},
-		{"combined-utc.log", func(line []byte, e *Entry) []byte { return appendCombined(line, e, true, time.UTC) }},
+		{"squid.log", (&form{}).appendSquid},
+		{"squid-query.log", (&form{keepQuery: true}).appendSquid},
+		{"combined.log", (&form{zone: zone}).appendCombined},
+		{"combined-utc.log", (&form{keepQuery: true, zone: time.UTC}).appendCombined},
+		{"squid-pseudonym.log", (&form{mask: masked(t, privacy.Pseudonym)}).appendSquid},
+		{"combined-pseudonym.log", (&form{mask: masked(t, privacy.Pseudonym), zone: zone}).appendCombined},
+		{"squid-none.log", (&form{mask: masked(t, privacy.None)}).appendSquid},
+		{"combined-none.log", (&form{mask: masked(t, privacy.None), zone: zone}).appendCombined},
 	} {
 		var got []byte
 		for _, e := range sample() {
@@ -183,13 +189,14 @@ func FuzzLine(f *testing.F) {
 		f.Add(e.Method, e.URL, e.User, e.ContentType, e.Referer, e.UserAgent, e.Status)
 	}
 	f.Add("GET", "http://h/"+strings.Repeat("\xff", maxText), "u", "", "", "", 200)
+	hidden := masked(f, privacy.Pseudonym)
 	f.Fuzz(func(t *testing.T, method, url, user, contentType, referer, agent string, status int) {
 		e := page()
 		e.Method, e.URL, e.User, e.ContentType, e.Referer, e.UserAgent, e.Status = method, url, user, contentType, referer, agent, status
-		for _, keep := range []bool{false, true} {
+		for _, f := range []form{{zone: time.UTC}, {zone: time.UTC, keepQuery: true}, {zone: time.UTC, mask: hidden}} {
 			for shape, line := range map[*regexp.Regexp][]byte{
-				squidLine:    appendSquid(nil, &e, keep),
-				combinedLine: appendCombined(nil, &e, keep, time.UTC),
+				squidLine:    f.appendSquid(nil, &e),
+				combinedLine: f.appendCombined(nil, &e),
 			} {
 				if !printable.Match(line) {
 					t.Errorf("not printable: %q", line)

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/linelog"
+	"github.com/sallyport/sallyport/privacy"
 )
 
 const (
@@ -69,20 +70,27 @@ type Config struct {
 
 // Dependencies are what a Log needs of others.
 type Dependencies struct {
-	Metrics *Metrics    // required
-	Log     *zap.Logger // for trouble with the file; nil: silent
-	Out     io.Writer   // where an empty Config.File leads
+	Metrics *Metrics      // required
+	Log     *zap.Logger   // for trouble with the file; nil: silent
+	Out     io.Writer     // where an empty Config.File leads
+	Mask    *privacy.Mask // what is written of people; nil: everything
 }
 
 // Log is one access log. It owns one goroutine, which Close waits for. Safe for
 // concurrent use.
 type Log struct {
-	format    Format
+	format  Format
+	form    form
+	lines   *linelog.Log[line]
+	dropped prometheus.Counter
+	long    atomic.Int64 // bytes of long lines in the queue
+}
+
+// form is how entries become lines, whatever the format.
+type form struct {
 	keepQuery bool
 	zone      *time.Location
-	lines     *linelog.Log[line]
-	dropped   prometheus.Counter
-	long      atomic.Int64 // bytes of long lines in the queue
+	mask      *privacy.Mask
 }
 
 // line is one line in the queue.
@@ -102,10 +110,9 @@ func Open(cfg Config, deps Dependencies) (*Log, error) {
 	}
 	counters := deps.Metrics.of(cfg.Format)
 	l := &Log{
-		format:    cfg.Format,
-		keepQuery: cfg.KeepQuery,
-		zone:      cfg.Zone,
-		dropped:   counters.Dropped,
+		format:  cfg.Format,
+		form:    form{keepQuery: cfg.KeepQuery, zone: cfg.Zone, mask: deps.Mask},
+		dropped: counters.Dropped,
 	}
 	lines, err := linelog.Open(linelog.Config[line]{
 		Noun:    "access log",
@@ -131,9 +138,9 @@ func (l *Log) Append(e *Entry) {
 		return // and counted
 	}
 	if l.format == FormatCombined {
-		one.text = appendCombined(one.room, e, l.keepQuery, l.zone)
+		one.text = l.form.appendCombined(one.room, e)
 	} else {
-		one.text = appendSquid(one.room, e, l.keepQuery)
+		one.text = l.form.appendSquid(one.room, e)
 	}
 	one.text = append(one.text, '\n')
 	if len(one.text) > cap(one.room) {

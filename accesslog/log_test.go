@@ -246,12 +246,13 @@ func BenchmarkAppend(b *testing.B) {
 	for _, f := range []Format{FormatSquid, FormatCombined} {
 		b.Run(f.String(), func(b *testing.B) {
 			e, line := page(), make([]byte, 0, lineRoom)
+			plain := form{zone: start.Location()}
 			b.ReportAllocs()
 			for b.Loop() {
 				if f == FormatSquid {
-					line = appendSquid(line[:0], &e, false)
+					line = plain.appendSquid(line[:0], &e)
 				} else {
-					line = appendCombined(line[:0], &e, false, start.Location())
+					line = plain.appendCombined(line[:0], &e)
 				}
 			}
 		})

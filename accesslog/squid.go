@@ -6,7 +6,7 @@ import (
 )
 
 // appendSquid appends an entry in Squid's native format.
-func appendSquid(line []byte, e *Entry, keepQuery bool) []byte {
+func (f *form) appendSquid(line []byte, e *Entry) []byte {
 	millis := e.End.UnixMilli()
 	line = appendPadded(line, millis/1000, 9, ' ')
 	line = append(line, '.')
@@ -14,7 +14,7 @@ func appendSquid(line []byte, e *Entry, keepQuery bool) []byte {
 	line = append(line, ' ')
 	line = appendPadded(line, max(e.Duration, 0).Milliseconds(), 6, ' ')
 	line = append(line, ' ')
-	line = appendAddr(line, e.Client)
+	line = f.appendClient(line, e)
 	line = append(line, ' ')
 	line = append(line, e.Result.String()...)
 	if e.Aborted {
@@ -27,11 +27,11 @@ func appendSquid(line []byte, e *Entry, keepQuery bool) []byte {
 	line = append(line, ' ')
 	line = appendEncoded(line, cut(orHyphen(e.Method), maxWord))
 	line = append(line, ' ')
-	scheme, rest := loggedURL(e, keepQuery)
+	scheme, rest := loggedURL(e, f.keepQuery)
 	line = appendEncoded(line, scheme)
 	line = appendEncoded(line, rest)
 	line = append(line, ' ')
-	line = appendSquidUser(line, cut(orHyphen(e.User), maxWord))
+	line = f.appendUser(line, e, appendSquidUser)
 	line = append(line, ' ')
 	line = appendHierarchy(line, e)
 	line = append(line, ' ')

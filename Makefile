@@ -2,12 +2,13 @@
 
 GO      ?= go
 BIN     := bin/sallyport
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # Pinned: a newer tool must not turn the build red on its own.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.44.2
 
 FUZZTIME ?= 10s
 
@@ -97,6 +98,14 @@ image: ## the container image, without an engine: dist/image (OCI layout), dist/
 	$(GO) -C deploy/docker/image run . build --out '$(abspath $(DIST))' \
 	  --version '$(VERSION)' --revision '$(COMMIT)' --created $(SOURCE_DATE_EPOCH) \
 	  $(foreach arch,$(IMAGE_ARCHITECTURES),--program '$(arch)=$(abspath $(DIST))/image-programs/$(arch)')
+
+.PHONY: packages
+packages: ## deb and rpm for amd64 and arm64, in dist/
+	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' NFPM='$(NFPM)' packaging/build packages
+
+.PHONY: release
+release: ## packages, tarballs, bills of materials and checksums, in dist/
+	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' NFPM='$(NFPM)' packaging/build release
 
 .PHONY: clean
 clean: ## remove what the build made

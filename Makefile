@@ -62,6 +62,10 @@ policies: build ## check the shipped configuration, strictly, and run the policy
 	$(BIN) check --config configs/sallyport.yaml --strict
 	$(BIN) test --policy configs/policy.yaml
 
+.PHONY: dashboards
+dashboards: ## check the Grafana dashboards against Grafana's own types and our rules; needs node and npm
+	cd dashboards/check && npm ci --ignore-scripts --silent && npm test --silent && npm run check --silent
+
 .PHONY: bench
 bench: ## benchmarks of the decision, the tables, the doors
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./identity ./audit ./dnsfilter ./proxy

@@ -1,21 +1,40 @@
 // The ban: does it hold, whom does it meet, and is the policy the intended one?
 import { BAN, RATE, SEL, buckets, now, over, quantiles, rows } from './query.mjs';
 import { ACTIONS, absent, column, from, heat, lines, ranking, stat, states, table, value } from './panels.mjs';
-import { BOARDS, board, doc } from './board.mjs';
+import { BOARDS, doc } from './addresses.mjs';
+import { board } from './board.mjs';
 
-const blocked = `sallyport_decisions_total{${BAN},action="block"}`;
+// What the gateway refuses on its own account, whatever the policy says of apps:
+// names by which browsers would leave our DNS, private networks, and the like.
+// These refusals are usual, and would hide a ban that is met seldom.
+const OWN = 'canary|deny-networks|client-hello|sign-in|mismatch';
+
+const blocked = `sallyport_decisions_total{${BAN},action="block",rule!~"${OWN}"}`;
+const warned = `sallyport_decisions_total{${BAN},action="warn",rule!~"${OWN}"}`;
+const refused = `sallyport_decisions_total{${BAN},action=~"block|warn",rule!~"${OWN}"}`;
 const wouldBlock = `sallyport_would_block_total{${BAN}}`;
 
 // Every reason to doubt the ban, a series each. The stat counts them and the
 // table names them, so the two cannot contradict each other.
-const problem = (expr, name) => `label_replace(${expr}, "problem", "${name}", "", "")`;
+const problem = (name, expr) => `label_replace(${expr}, "problem", "${name}", "", "")`;
+const revision = (by) => `count by (${by}) (sallyport_policy_info{${SEL}})`;
 const PROBLEMS = [
-  problem(`max by (job, instance) (up{${SEL}}) == 0`, 'does not answer Prometheus'),
-  problem(`max by (job, instance) (sallyport_policy_last_reload_successful{${SEL}}) == 0`, 'the policy on disk has a mistake, an older one decides'),
+  problem('does not answer Prometheus', `max by (job, instance) (up{${SEL}}) == 0`),
+  problem('the policy on disk has a mistake, an older one decides',
+    `max by (job, instance) (sallyport_policy_last_reload_successful{${SEL}}) == 0`),
   // A minute is far more than an edit needs, and less than anyone should wait.
-  problem(`max by (job, instance) (sallyport_policy_file_modified_timestamp_seconds{${SEL}}) - max by (job, instance) (sallyport_policy_modified_timestamp_seconds{${SEL}}) > 60`, 'the policy on disk is newer than the one that decides'),
-  problem(`max by (job, instance, revision) (sallyport_policy_info{${SEL}}) unless on (revision) topk(1, count by (revision) (sallyport_policy_info{${SEL}}))`, 'decides by another revision than most'),
-  problem(`max by (job, instance, list) (sallyport_policy_list_stale{${SEL}}) == 1`, 'a list is stale'),
+  problem('the policy on disk is newer than the one that decides',
+    `max by (job, instance) (sallyport_policy_file_modified_timestamp_seconds{${SEL}})`
+    + ` - max by (job, instance) (sallyport_policy_modified_timestamp_seconds{${SEL}}) > 60`),
+  // Fleets, which rules.yaml explains, may have policies of their own.
+  problem('decides by another revision than most',
+    `${revision('job, fleet, instance, revision')} unless on (job, fleet, revision) topk by (job, fleet) (1, ${revision('job, fleet, revision')})`),
+  problem('a list is stale', `max by (job, instance, list) (sallyport_policy_list_stale{${SEL}}) == 1`),
+  // Whether a door has stopped refusing takes a comparison with yesterday, which
+  // the alerts make. Theirs are not about one gateway, hence the empty choice.
+  'label_replace(max by (job, fleet, alertname, door, app) ('
+    + 'ALERTS{alertname=~"SallyportBlocksGone|SallyportAppBlocksGone",alertstate="firing",job=~"$job",instance=~"$instance|"}'
+    + '), "problem", "refuses nothing any more ($1)", "alertname", "(.*)")',
 ].join(' or ');
 
 const clickApp = (label) => [{
@@ -27,6 +46,7 @@ const glance = [
   stat({
     w: 4, h: 4, title: 'Does the ban hold?', unit: 'short', background: true,
     description: `Green while every gateway answers, and all of them decide by the policy that is on disk, with lists that are fresh. Red: the number of reasons for doubt; the table *What stands in its way* names them. It does not know whether the policy says what you mean: [test it](${doc('policy-language.md')}).`,
+    alerts: ['SallyportBlocksGone', 'SallyportPolicyReloadFailing', 'SallyportPolicyNotInForce', 'SallyportPolicyRevisionsDiffer'],
     thresholds: ['green', [1, 'red']],
     mappings: [value(0, 'Holds', 'green'), absent('No gateway is scraped', 'red')],
     targets: now([`count(${PROBLEMS}) or 0 * count(up{${SEL}})`, 'reasons for doubt']),
@@ -34,6 +54,7 @@ const glance = [
   stat({
     w: 3, h: 4, title: 'Blocked now', unit: 'reqps', spark: true, noValue: '0',
     description: 'Names and connections refused a second. Nought for long while people work is suspicious: either everyone has given up, or they have found a way round.',
+    alerts: ['SallyportBlocksGone', 'SallyportRefusalsSurge'],
     thresholds: ['blue'],
     targets: over([`sum(rate(${blocked}${RATE}))`, 'blocked']),
   }),
@@ -46,12 +67,14 @@ const glance = [
   stat({
     w: 4, h: 4, title: 'Policy revision', unit: 'none', text: 'value_and_name',
     description: 'The revisions in force, each with the number of gateways that decide by it. More than one for longer than a roll-out takes: see *Fleet*.',
+    alerts: ['SallyportPolicyRevisionsDiffer'],
     thresholds: ['blue'], noValue: 'none',
     targets: now([`count by (revision) (sallyport_policy_info{${SEL}})`, '{{revision}}']),
   }),
   stat({
     w: 3, h: 4, title: 'Policy age', unit: 's', decimals: 1,
     description: 'Since the newest edit that is in force. Older than the last edit that you made: it has not arrived.',
+    alerts: ['SallyportPolicyNotInForce'],
     thresholds: ['blue'], noValue: 'unknown',
     targets: now([`time() - max(sallyport_policy_modified_timestamp_seconds{${SEL}})`, 'age']),
   }),
@@ -71,12 +94,14 @@ const glance = [
   stat({
     w: 2, h: 4, title: 'Entries lost', unit: 'short', decimals: 0, background: true,
     description: `Entries of the decision log that were dropped in the time range shown, because the disk was slower than the traffic. The ban holds all the same, and the counts here stay exact; the [log](${doc('decision-log.md')}) has gaps.`,
+    alerts: ['SallyportDecisionLogDropping'],
     thresholds: ['green', [1, 'red']], noValue: '0',
     targets: now([`ceil(sum(increase(sallyport_audit_dropped_total{${SEL}}[$__range])))`, 'lost']),
   }),
   lines({
     w: 8, h: 8, title: 'Blocked, by app', unit: 'reqps', stack: true,
     description: 'Refusals a second at both doors. A sudden rise is a new client that does not give up, or a rule that meets more than was meant.',
+    alerts: ['SallyportAppBlocksGone', 'SallyportRefusalsSurge'],
     targets: over([`sum by (app) (rate(${blocked}${RATE}))`, '{{app}}']),
   }),
   lines({
@@ -92,17 +117,19 @@ const glance = [
   lines({
     w: 8, h: 8, title: 'The DNS door', unit: 'reqps', stack: true, byName: ACTIONS,
     description: 'What became of names. Compare with the proxy door beside it: the same policy decides at both, and a ban that shows at one door only is worth a look at how clients reach the other.',
+    alerts: ['SallyportBlocksGone'],
     targets: over([`sum by (action) (rate(sallyport_decisions_total{${BAN},door="dns"}${RATE}))`, '{{action}}']),
   }),
   lines({
     w: 8, h: 8, title: 'The proxy door', unit: 'reqps', stack: true, byName: ACTIONS,
     description: 'What became of connections. Traffic without a single block while the DNS door refuses: clients stop at the name, as they should.',
+    alerts: ['SallyportBlocksGone'],
     targets: over([`sum by (action) (rate(sallyport_decisions_total{${BAN},door="proxy"}${RATE}))`, '{{action}}']),
   }),
   table({
     w: 8, h: 8, title: 'What stands in its way', unit: 'none', noValue: 'Nothing: the ban holds.',
     description: 'Every reason to doubt the ban, one a line; empty is good. The runbooks say what to do about each.',
-    names: { instance: 'Gateway', problem: 'Problem', list: 'List', revision: 'Revision' },
+    names: { instance: 'Gateway', problem: 'Problem', list: 'List', revision: 'Revision', door: 'Door', app: 'App' },
     sortBy: { name: 'Gateway' },
     columns: [column('Gateway', {
       dataLinks: [{ title: 'This gateway', url: `/d/${BOARDS.doors}?\${__url_time_range}&\${datasource:queryparam}&\${job:queryparam}&var-instance=\${__value.raw}` }],
@@ -137,17 +164,22 @@ const most = {
       columns: [column('App', { dataLinks: clickApp('${__value.raw}') })],
       targets: rows(
         `topk(50, sum by (app, rule, group) (increase(${blocked}[$__range])) > 0)`,
-        `topk(50, sum by (app, rule, group) (increase(sallyport_decisions_total{${BAN},action="warn"}[$__range])) > 0)`,
+        `topk(50, sum by (app, rule, group) (increase(${warned}[$__range])) > 0)`,
         `topk(50, sum by (app, rule, group) (increase(${wouldBlock}[$__range])) > 0)`,
       ),
     }),
     lines({
-      w: 12, h: 7, title: 'Share refused, by door', unit: 'percentunit', max: 1, byName: { dns: 'blue', proxy: 'orange' },
+      w: 8, h: 7, title: 'Share blocked or warned, by door', unit: 'percentunit', max: 1, byName: { dns: 'blue', proxy: 'orange' },
       description: 'Of all that was decided. It moves slowly; a jump is a new rule, a new program, or a mistake in a list.',
-      targets: over([`sum by (door) (rate(${blocked}${RATE})) / sum by (door) (rate(sallyport_decisions_total{${BAN}}${RATE}))`, '{{door}}']),
+      targets: over([`sum by (door) (rate(${refused}${RATE})) / sum by (door) (rate(sallyport_decisions_total{${BAN}}${RATE}))`, '{{door}}']),
     }),
     lines({
-      w: 12, h: 7, title: 'Tunnels closed by the policy', unit: 'short', bars: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 7, title: 'Refused on our own account', unit: 'reqps', stack: true,
+      description: 'By rule: names by which browsers would go round our DNS (`canary`), private networks (`deny-networks`), sign-ins that failed, and connections that contradict themselves. They are in no other panel but those of the doors.',
+      targets: over([`sum by (rule) (rate(sallyport_decisions_total{${BAN},action="block",rule=~"${OWN}"}${RATE}))`, '{{rule}}']),
+    }),
+    lines({
+      w: 8, h: 7, title: 'Tunnels closed by the policy', unit: 'short', bars: true, decimals: 1,
       description: 'Open connections, meetings among them, that a new policy, a date or the end of an exception has cut off.',
       targets: over([`sum(increase(sallyport_proxy_tunnels_closed_total{${SEL},reason="policy"}${RATE}))`, 'closed']),
     }),
@@ -166,9 +198,10 @@ const policy = {
       targets: over([`count by (revision) (sallyport_policy_info{${SEL}})`, '{{revision}}']),
     }),
     lines({
-      w: 6, h: 7, title: 'Edits', unit: 'short', bars: true, legend: ['sum'], decimals: 1,
+      w: 6, h: 7, title: 'Edits', unit: 'short', bars: true, decimals: 1,
       byName: { success: 'green', unchanged: 'blue', failure: 'red' },
       description: 'Attempts to load the policy. `failure`: the edit has a mistake, the policy before it keeps deciding, and the log says file, line and column.',
+      alerts: ['SallyportPolicyReloadFailing'],
       targets: over([`sum by (result) (increase(sallyport_policy_reloads_total{${SEL}}${RATE}))`, '{{result}}']),
     }),
     stat({
@@ -213,22 +246,23 @@ const told = {
   title: 'How people are told',
   panels: [
     lines({
-      w: 8, h: 8, title: 'Continued past a warning, by rule', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 8, title: 'Continued past a warning, by rule', unit: 'short', bars: true, stack: true, decimals: 1,
       description: `Grants given by [coaching](${doc('coaching.md')}). A rule past which everybody continues teaches nobody: block, or allow.`,
       targets: over([`sum by (rule) (increase(sallyport_coaching_grants_total{${SEL}}${RATE}))`, '{{rule}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Could not continue', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 8, title: 'Could not continue', unit: 'short', bars: true, stack: true, decimals: 1,
       description: 'Attempts to continue that were refused, by reason. `token` and `client` in numbers: somebody passes links on, or gateways do not share their key.',
       targets: over([`sum by (reason) (increase(sallyport_coaching_refused_total{${SEL}}${RATE}))`, '{{reason}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Grants held', unit: 'none', legend: ['lastNotNull', 'max'],
       description: 'How many people may continue at the moment because they gave a reason.',
+      alerts: ['SallyportCoachingNearlyFull'],
       targets: over([`sum(sallyport_coaching_grants{${SEL}})`, 'held']),
     }),
     lines({
-      w: 8, h: 8, title: 'Pages over HTTPS', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 8, title: 'Pages over HTTPS', unit: 'short', bars: true, stack: true, decimals: 1,
       byName: { shown: 'green', untrusted: 'red', unused: 'blue', no_leaf: 'orange', failed: 'dark-red' },
       description: `Refused connections that were answered with a [page](${doc('interception.md')}). \`untrusted\`: the computer lacks your authority, and its user sees a certificate warning.`,
       targets: over([`sum by (result) (increase(sallyport_proxy_intercepted_total{${SEL}}${RATE}))`, '{{result}}']),
@@ -236,11 +270,12 @@ const told = {
     stat({
       w: 4, h: 8, title: 'Pages not trusted', unit: 'percentunit', decimals: 1, background: true,
       description: 'The share of pages over HTTPS, in the time range shown, that computers did not trust. Above a few in a hundred: the authority has not reached all of them.',
+      alerts: ['SallyportClientsWithoutAuthority'],
       thresholds: ['green', [0.02, 'orange'], [0.1, 'red']], mappings: [absent('No pages', 'text')], noValue: 'No pages',
       targets: now([`sum(increase(sallyport_proxy_intercepted_total{${SEL},result="untrusted"}[$__range])) / sum(increase(sallyport_proxy_intercepted_total{${SEL}}[$__range]))`, 'untrusted']),
     }),
     lines({
-      w: 12, h: 8, title: 'Contradictions', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 12, h: 8, title: 'Contradictions', unit: 'short', bars: true, stack: true, decimals: 1,
       description: `Connections whose parts name [different destinations](${doc('consistency.md')}), and what became of them. Many with \`allow\` or \`report\`: a way round the ban that somebody uses, or a program that is odd.`,
       targets: over([`sum by (kind, action) (increase(sallyport_proxy_mismatches_total{${SEL}}${RATE})) > 0`, '{{kind}} {{action}}']),
     }),

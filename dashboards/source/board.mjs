@@ -1,13 +1,7 @@
 // What the three dashboards have in common: variables, annotations, links.
 import { SEL } from './query.mjs';
+import { BOARDS, REPOSITORY, doc } from './addresses.mjs';
 import { place } from './layout.mjs';
-
-const REPOSITORY = 'https://github.com/sallyport/sallyport';
-
-export const BOARDS = { ban: 'sallyport-ban', doors: 'sallyport-doors', fleet: 'sallyport-fleet' };
-
-// doc is the address of a page of the documentation.
-export const doc = (page) => `${REPOSITORY}/blob/main/docs/${page}`;
 
 const datasource = { type: 'prometheus', uid: '${datasource}' };
 

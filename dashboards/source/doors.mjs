@@ -1,7 +1,8 @@
 // Doors: what comes in, how long it takes, and what it comes close to.
 import { SEL, RATE, buckets, now, over, quantiles } from './query.mjs';
 import { absent, heat, lines, stat, states, value } from './panels.mjs';
-import { BOARDS, board, doc } from './board.mjs';
+import { BOARDS, doc } from './addresses.mjs';
+import { board } from './board.mjs';
 
 const rate = (name, by, match = '') => `sum by (${by}) (rate(${name}{${SEL}${match}}${RATE}))`;
 const total = (name, match = '') => `sum(rate(${name}{${SEL}${match}}${RATE}))`;
@@ -28,12 +29,14 @@ const glance = [
   stat({
     w: 3, h: 4, title: 'DNS, p99', unit: 's', spark: true,
     description: 'Of queries that we answer ourselves: refused, or from the cache. Red: this machine is too busy. What upstreams take is not in it.',
+    alerts: ['SallyportDNSSlow'],
     thresholds: ['green', [0.005, 'orange'], [0.05, 'red']], mappings: [absent('No queries', 'text')],
     targets: over([`histogram_quantile(0.99, ${histogram('sallyport_dns_query_duration_seconds', ',outcome=~"blocked|hit"')})`, 'p99']),
   }),
   stat({
     w: 3, h: 4, title: 'Refusals, p99', unit: 's', spark: true,
     description: 'Of requests that the proxy door refuses, which wait for nobody else. Red: this machine is too busy.',
+    alerts: ['SallyportProxySlow'],
     thresholds: ['green', [0.025, 'orange'], [0.25, 'red']], mappings: [absent('None refused', 'text')],
     targets: over([`histogram_quantile(0.99, ${histogram('sallyport_proxy_answer_duration_seconds', ',outcome="blocked"')})`, 'p99']),
   }),
@@ -46,18 +49,21 @@ const glance = [
   stat({
     w: 3, h: 4, title: 'Places taken', unit: 'percentunit', decimals: 0, background: true,
     description: `Of the places for tunnels and requests under way. At 100 % more are turned away with 503: raise \`proxy.limits.tunnels\`, or add a gateway ([limits](${doc('configuration.md')})).`,
+    alerts: ['SallyportTunnelsNearLimit'],
     thresholds: ['green', [0.7, 'orange'], [0.9, 'red']],
     targets: now([places, 'taken']),
   }),
   stat({
     w: 3, h: 4, title: 'Turned away', unit: 'reqps', background: true, spark: true,
     description: 'Packets, connections and lookups that got no answer because something was full, too fast, or not understood. The panels below say which.',
+    alerts: ['SallyportProxyOverload'],
     thresholds: ['green', [0.1, 'orange'], [10, 'red']], noValue: '0',
     targets: over([`${total('sallyport_dns_shed_total')} + ${total('sallyport_proxy_shed_total')} + ${total('sallyport_dns_receive_drops_total')}`, 'turned away']),
   }),
   stat({
     w: 3, h: 4, title: 'Upstreams away', unit: 'none', background: true,
     description: 'Resolvers and parent proxies that are left alone at the moment because they did not answer.',
+    alerts: ['SallyportUpstreamDown', 'SallyportUpstreamsDown', 'SallyportParentDown'],
     thresholds: ['green', [1, 'red']],
     targets: now([`count(sallyport_dns_upstream_up{${SEL}} == 0 or sallyport_proxy_parent_up{${SEL}} == 0) or 0 * count(up{${SEL}})`, 'away']),
   }),
@@ -75,11 +81,13 @@ const dns = {
       w: 8, h: 8, title: 'Replies, by code', unit: 'reqps', stack: true,
       byName: { NOERROR: 'green', NXDOMAIN: 'blue', SERVFAIL: 'red', REFUSED: 'orange' },
       description: 'SERVFAIL: no upstream gave an answer. REFUSED: clients outside `dns.clients`, or the policy\'s own way to refuse.',
+      alerts: ['SallyportDNSErrors'],
       targets: over([`${rate('sallyport_dns_queries_total', 'rcode')} > 0`, '{{rcode}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Time to reply, quantiles', unit: 's', legend: ['mean', 'max'],
       description: 'From arrival to reply, of all queries.',
+      alerts: ['SallyportDNSSlow'],
       targets: quantiles(histogram('sallyport_dns_query_duration_seconds')),
     }),
     heat({
@@ -135,6 +143,7 @@ const cache = {
     states({
       w: 8, h: 7, title: 'Upstreams', unit: 'none', showValue: 'never', mappings: UP,
       description: 'Resolvers, by whether any gateway still gets answers from them. It moves with traffic: the next query that needs one finds out that it is back.',
+      alerts: ['SallyportUpstreamDown', 'SallyportUpstreamsDown'],
       targets: over([`max by (upstream) (sallyport_dns_upstream_up{${SEL}})`, '{{upstream}}']),
     }),
     lines({
@@ -156,6 +165,7 @@ const dnsLimits = {
     lines({
       w: 8, h: 7, title: 'Connections of clients', unit: 'none', stack: false, limit: 'limit',
       description: 'TCP, TLS, HTTPS and QUIC together have one limit, `dns.limits.tcp_connections`.',
+      alerts: ['SallyportConnectionsNearLimit'],
       targets: over(
         [`sum by (transport) (sallyport_dns_connections{${SEL}})`, '{{transport}}'],
         [`sum(sallyport_dns_connections_limit{${SEL}})`, 'limit'],
@@ -173,6 +183,7 @@ const dnsLimits = {
     lines({
       w: 8, h: 7, title: 'Dropped without an answer', unit: 'reqps', stack: true,
       description: `By reason, the kernel's own drops among them. What each one means is in [The DNS door](${doc('dns-door.md')}).`,
+      alerts: ['SallyportDNSOverload', 'SallyportDNSReceiveDrops'],
       targets: over(
         [`${rate('sallyport_dns_shed_total', 'reason')} > 0`, '{{reason}}'],
         [`${total('sallyport_dns_receive_drops_total')} > 0`, 'kernel: not read in time'],
@@ -194,11 +205,13 @@ const proxy = {
       w: 8, h: 8, title: 'Answers, by code', unit: 'reqps', stack: true,
       byName: { 200: 'green', 403: 'red', 407: 'blue', 429: 'orange', 502: 'purple', 503: 'dark-red', 504: 'dark-purple' },
       description: '403: the policy. 407: a password is wanted. 429: over a client\'s rate. 502, 504: the destination. 503: a limit of ours.',
+      alerts: ['SallyportProxyErrors'],
       targets: over([rate('sallyport_proxy_requests_total', 'code'), '{{code}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Time to answer, quantiles', unit: 's',
       description: 'From a request read until its answer begins; where it is allowed, most of it is the destination\'s.',
+      alerts: ['SallyportProxySlow'],
       targets: quantiles(histogram('sallyport_proxy_answer_duration_seconds')),
     }),
     heat({
@@ -221,6 +234,7 @@ const proxy = {
     lines({
       w: 8, h: 7, title: 'Places for tunnels', unit: 'none', limit: 'limit',
       description: 'Open tunnels, and the places that they and requests under way take, against `proxy.limits.tunnels`.',
+      alerts: ['SallyportTunnelsNearLimit'],
       targets: over(
         [`sum(sallyport_proxy_tunnels{${SEL}})`, 'tunnels'],
         [`sum(sallyport_proxy_tunnel_places{${SEL}})`, 'places taken'],
@@ -236,6 +250,7 @@ const proxy = {
     lines({
       w: 8, h: 7, title: 'Connections that are not tunnels', unit: 'none', limit: 'limit',
       description: 'Of clients, against `proxy.limits.connections`.',
+      alerts: ['SallyportConnectionsNearLimit'],
       targets: over(
         [`sum(sallyport_proxy_connections{${SEL}})`, 'connections'],
         [`sum(sallyport_proxy_connections_limit{${SEL}})`, 'limit'],
@@ -244,11 +259,13 @@ const proxy = {
     lines({
       w: 8, h: 7, title: 'Turned away', unit: 'reqps', stack: true,
       description: `By reason; [Metrics](${doc('metrics.md')}) says what each one means. \`tunnels\` and \`connections\`: a limit is reached; \`accept\`: no descriptor is left.`,
+      alerts: ['SallyportProxyOverload'],
       targets: over([`${rate('sallyport_proxy_shed_total', 'reason')} > 0`, '{{reason}}']),
     }),
     lines({
-      w: 8, h: 7, title: 'Lines of access logs lost', unit: 'short', bars: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 7, title: 'Lines of access logs lost', unit: 'short', bars: true, decimals: 1,
       description: `Because a disk was slower than the traffic, and failed writes ([access logs](${doc('access-logs.md')})).`,
+      alerts: ['SallyportAccessLogFailing'],
       targets: over(
         [`sum by (format) (increase(sallyport_access_log_dropped_total{${SEL}}${RATE}))`, '{{format}}: lost'],
         [`sum by (format) (increase(sallyport_access_log_write_errors_total{${SEL}}${RATE}))`, '{{format}}: failed writes'],
@@ -278,11 +295,13 @@ const outward = {
     lines({
       w: 8, h: 8, title: 'Attempts that failed', unit: 'ops', stack: true,
       description: '`direct` is without a parent. `credentials`: the parent does not take ours.',
+      alerts: ['SallyportParentRefusesCredentials'],
       targets: over([`${rate('sallyport_proxy_outbound_dials_total', 'parent, result', ',result!="ok"')} > 0`, '{{parent}} {{result}}']),
     }),
     states({
       w: 24, h: 5, title: 'Parent proxies', unit: 'none', showValue: 'never', mappings: UP, noValue: 'None is configured.',
       description: `By whether any gateway still gets through ([parent proxies](${doc('parent-proxies.md')})).`,
+      alerts: ['SallyportParentDown'],
       targets: over([`max by (parent) (sallyport_proxy_parent_up{${SEL}})`, '{{parent}}']),
     }),
   ],
@@ -315,8 +334,9 @@ const machine = {
     perGateway(12, 6, 'Garbage collections', 'ops', `sum by (instance) (rate(go_gc_duration_seconds_count{${SEL}}${RATE}))`,
       'A second. Several for long: much is allocated; `GOGC` or `GOMEMLIMIT` can trade memory for it.'),
     lines({
-      w: 12, h: 6, title: 'Panics caught', unit: 'short', bars: true, legend: ['sum'], decimals: 0,
+      w: 12, h: 6, title: 'Panics caught', unit: 'short', bars: true, decimals: 0,
       description: 'Anything but 0 is a bug: please report it with the log.',
+      alerts: ['SallyportPanics'],
       targets: over([`sum by (instance) (increase(sallyport_dns_panics_total{${SEL}}${RATE}))`, '{{instance}}']),
     }),
   ],

@@ -1,10 +1,13 @@
 // Fleet: are all gateways the same, and will they still be tomorrow?
 import { SEL, RATE, now, over, rows } from './query.mjs';
 import { absent, column, lines, stat, states, table, value } from './panels.mjs';
-import { BOARDS, board, doc } from './board.mjs';
+import { BOARDS, doc } from './addresses.mjs';
+import { board } from './board.mjs';
 
 const DAY = 86400;
 const each = (name, match = '') => `max by (instance) (${name}{${SEL}${match}})`;
+
+const MODIFIED = `sallyport_policy_modified_timestamp_seconds{${SEL}}`;
 
 const certificates = [
   `label_replace(min by (instance, transport) (sallyport_dns_certificate_not_after_timestamp_seconds{${SEL}}), "certificate", "dns $1", "transport", "(.*)")`,
@@ -30,14 +33,16 @@ const glance = [
   stat({
     w: 3, h: 4, title: 'Away', unit: 'none', background: true,
     description: 'Gateways that are configured in Prometheus and do not answer it.',
+    alerts: ['SallyportInstanceDown', 'SallyportDown'],
     thresholds: ['green', [1, 'red']], mappings: [absent('None is scraped', 'red')],
     targets: now([`count(up{${SEL}}) - sum(up{${SEL}})`, 'away']),
   }),
   stat({
     w: 3, h: 4, title: 'Revisions in force', unit: 'none', background: true,
-    description: 'More than one is usual for the seconds of a roll-out. For longer: a gateway has not got the policy, or has refused it.',
+    description: 'In one fleet. More than one is usual for the seconds of a roll-out. For longer: a gateway has not got the policy, or has refused it.',
+    alerts: ['SallyportPolicyRevisionsDiffer'],
     thresholds: ['green', [2, 'orange'], [3, 'red']], mappings: [absent('None', 'red')],
-    targets: now([`count(count by (revision) (sallyport_policy_info{${SEL}}))`, 'revisions']),
+    targets: now([`max(count by (job, fleet) (count by (job, fleet, revision) (sallyport_policy_info{${SEL}})))`, 'revisions']),
   }),
   stat({
     w: 3, h: 4, title: 'Versions', unit: 'none', background: true,
@@ -48,24 +53,28 @@ const glance = [
   stat({
     w: 3, h: 4, title: 'Edits refused', unit: 'none', background: true,
     description: 'Gateways on which the policy on disk is not the one in force, because it has a mistake. Their logs say where.',
+    alerts: ['SallyportPolicyReloadFailing'],
     thresholds: ['green', [1, 'red']],
     targets: now([`count(sallyport_policy_last_reload_successful{${SEL}} == 0) or 0 * count(up{${SEL}})`, 'gateways']),
   }),
   stat({
     w: 3, h: 4, title: 'Restart needed', unit: 'none', background: true,
     description: `Gateways whose \`sallyport.yaml\` has changed since they started: [restart or upgrade](${doc('upgrade.md')}) them.`,
+    alerts: ['SallyportRestartNeeded'],
     thresholds: ['green', [1, 'orange']],
     targets: now([`sum(sallyport_config_restart_needed{${SEL}})`, 'gateways']),
   }),
   stat({
     w: 3, h: 4, title: 'Lists stale', unit: 'none', background: true,
     description: 'Lists that cannot be read or fetched at some gateway; their last good copy decides.',
+    alerts: ['SallyportListStale'],
     thresholds: ['green', [1, 'orange']],
     targets: now([`count(sallyport_policy_list_stale{${SEL}} == 1) or 0 * count(up{${SEL}})`, 'lists']),
   }),
   stat({
     w: 3, h: 4, title: 'First certificate to expire', unit: 'd', decimals: 0, background: true,
     description: 'In days. Certificates are read again when they are renewed; one that goes red was not.',
+    alerts: ['SallyportCertificateExpiring', 'SallyportAuthorityExpiring'],
     thresholds: ['red', [7, 'orange'], [21, 'green']], mappings: [absent('No certificates', 'green')],
     targets: now([`min(${certificates})`, 'days']),
   }),
@@ -105,13 +114,24 @@ const all = {
         `ceil(sum by (instance) (increase(sallyport_audit_dropped_total{${SEL}}[$__range])))`,
       ),
     }),
+    table({
+      w: 8, h: 8, title: 'Alerts that fire', unit: 'none', noValue: 'None.',
+      description: 'Of dashboards/alerts.yaml, if your Prometheus has it loaded. Click an alert for its runbook.',
+      names: { alertname: 'Alert', severity: 'Severity', instance: 'Gateway', door: 'Door' },
+      sortBy: { name: 'Severity' },
+      columns: [
+        column('Alert', { dataLinks: [{ title: 'Runbook', url: doc('runbooks/${__value.raw}.md'), targetBlank: true }] }),
+        column('Severity', { mappings: [value('page', 'page', 'red'), value('ticket', 'ticket', 'orange')], width: 90 }),
+      ],
+      targets: rows('max by (alertname, severity, instance, door) (ALERTS{alertname=~"Sallyport.*",alertstate="firing",job=~"$job",instance=~"$instance|"})'),
+    }),
     states({
-      w: 12, h: 8, title: 'Up', unit: 'none', showValue: 'never', mappings: [value(0, 'away', 'red'), value(1, 'up', 'green')],
+      w: 8, h: 8, title: 'Up', unit: 'none', showValue: 'never', mappings: [value(0, 'away', 'red'), value(1, 'up', 'green')],
       description: 'Whether Prometheus reaches each gateway.',
       targets: over([each('up'), '{{instance}}']),
     }),
     states({
-      w: 12, h: 8, title: 'Revisions over gateways', unit: 'none', showValue: 'never',
+      w: 8, h: 8, title: 'Revisions over gateways', unit: 'none', showValue: 'never',
       description: 'A bar for every gateway and revision while the one decides by the other. Bars of a revision that end at different times: the roll-out was slow.',
       thresholds: ['blue'],
       targets: over([`group by (revision, instance) (sallyport_policy_info{${SEL}})`, '{{revision}} {{instance}}']),
@@ -125,16 +145,19 @@ const drift = {
     lines({
       w: 8, h: 8, title: 'Behind the newest policy', unit: 's', legend: ['lastNotNull', 'max'],
       description: 'How much older the policy of each gateway is than the newest of all. Not nought for long: look at how files reach that gateway.',
-      targets: over([`scalar(max(sallyport_policy_modified_timestamp_seconds{${SEL}})) - ${each('sallyport_policy_modified_timestamp_seconds')}`, '{{instance}}']),
+      alerts: ['SallyportPolicyBehind'],
+      targets: over([`max by (job, fleet) (${MODIFIED}) - on (job, fleet) group_right max by (job, fleet, instance) (${MODIFIED})`, '{{instance}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Behind the policy on disk', unit: 's', legend: ['lastNotNull', 'max'],
       description: 'How much newer the files on its own disk are than what each gateway decides by: the edit was refused, or nobody noticed it.',
+      alerts: ['SallyportPolicyNotInForce'],
       targets: over([`clamp_min(${each('sallyport_policy_file_modified_timestamp_seconds')} - ${each('sallyport_policy_modified_timestamp_seconds')}, 0)`, '{{instance}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Edits refused', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 8, title: 'Edits refused', unit: 'short', bars: true, stack: true, decimals: 1,
       description: 'Attempts to load the policy that failed.',
+      alerts: ['SallyportPolicyReloadFailing'],
       targets: over([`sum by (instance) (increase(sallyport_policy_reloads_total{${SEL},result="failure"}${RATE}))`, '{{instance}}']),
     }),
     states({
@@ -143,7 +166,7 @@ const drift = {
       targets: over([`count by (version) (sallyport_build_info{${SEL}})`, '{{version}}']),
     }),
     lines({
-      w: 6, h: 7, title: 'Upgrades', unit: 'short', bars: true, legend: ['sum'], decimals: 1, byName: { success: 'green', failure: 'red' },
+      w: 6, h: 7, title: 'Upgrades', unit: 'short', bars: true, decimals: 1, byName: { success: 'green', failure: 'red' },
       description: `A new process taking over ([upgrade](${doc('upgrade.md')})). \`failure\`: the old one went on.`,
       targets: over([`sum by (result) (increase(sallyport_upgrades_total{${SEL}}${RATE}))`, '{{result}}']),
     }),
@@ -151,6 +174,7 @@ const drift = {
       w: 6, h: 7, title: 'Sources of identities', unit: 'none', showValue: 'never', mappings: [value(0, 'not good', 'red'), value(1, 'good', 'green')],
       noValue: 'None is configured.',
       description: 'Red: what was last read is not good, and what was known before goes on. People who are new cannot sign in, and people who have left still can.',
+      alerts: ['SallyportIdentitySourceDown'],
       targets: over([`min by (instance, source) (sallyport_identity_source_up{${SEL}})`, '{{source}} {{instance}}']),
     }),
   ],
@@ -162,6 +186,7 @@ const lists = {
     table({
       w: 14, h: 9, title: 'Lists', unit: 'none', noValue: 'The policy has no lists.',
       description: 'By list, over all gateways: the worst of them. A list that differs in size between gateways is fetched at different times.',
+      alerts: ['SallyportListStale'],
       names: { list: 'List', 'Value #A': 'Entries, least', 'Value #B': 'Entries, most', 'Value #C': 'Size', 'Value #D': 'Age', 'Value #E': 'Stale at' },
       sortBy: { name: 'List' },
       columns: [
@@ -182,13 +207,14 @@ const lists = {
     table({
       w: 10, h: 9, title: 'Certificates', unit: 'none', noValue: 'No listener has a certificate.',
       description: 'Days until each expires, the first one first. The authority for block pages needs its successor on every computer weeks before.',
+      alerts: ['SallyportCertificateExpiring', 'SallyportAuthorityExpiring'],
       names: { certificate: 'Certificate', instance: 'Gateway', 'Value #A': 'Days left', Value: 'Days left' },
       sortBy: { name: 'Days left' },
       columns: [column('Days left', { unit: 'd', decimals: 0, thresholds: ['red', [7, 'orange'], [21, 'green']] })],
       targets: rows(certificates),
     }),
     lines({
-      w: 12, h: 7, title: 'Fetches of lists', unit: 'short', bars: true, stack: true, legend: ['sum'], decimals: 1,
+      w: 12, h: 7, title: 'Fetches of lists', unit: 'short', bars: true, stack: true, decimals: 1,
       byName: { fresh: 'green', unchanged: 'blue' },
       description: 'By result; all but `fresh` and `unchanged` are failures, after which the last good copy decides.',
       targets: over([`sum by (result) (increase(sallyport_list_fetches_total{${SEL}}${RATE})) > 0`, '{{result}}']),
@@ -210,8 +236,9 @@ const log = {
       targets: over([`sum by (instance) (rate(sallyport_audit_entries_total{${SEL}}${RATE}))`, '{{instance}}']),
     }),
     lines({
-      w: 8, h: 7, title: 'Entries lost, failed writes', unit: 'short', bars: true, legend: ['sum'], decimals: 1,
+      w: 8, h: 7, title: 'Entries lost, failed writes', unit: 'short', bars: true, decimals: 1,
       description: `Lost because the disk was slower than the traffic; writes that failed are tried again. [The decision log](${doc('decision-log.md')}) says what to do.`,
+      alerts: ['SallyportDecisionLogDropping', 'SallyportDecisionLogNotWritable'],
       targets: over(
         [`sum by (instance) (increase(sallyport_audit_dropped_total{${SEL}}${RATE}))`, '{{instance}}: lost'],
         [`sum by (instance) (increase(sallyport_audit_write_errors_total{${SEL}}${RATE}))`, '{{instance}}: failed writes'],

@@ -1,6 +1,8 @@
 // One function a kind of panel. Each returns a panel without its place and id,
 // which layout.mjs gives it.
 
+import { doc } from './addresses.mjs';
+
 const datasource = { type: 'prometheus', uid: '${datasource}' };
 
 // steps turns ['green', [1, 'red']] into thresholds: a base colour, and from
@@ -15,8 +17,15 @@ export const value = (v, text, color) => ({ type: 'value', options: { [v]: { col
 export const from = (v, text, color) => ({ type: 'range', options: { from: v, result: { color, index: 1, text }, to: null } });
 export const absent = (text, color) => ({ type: 'special', options: { match: 'null+nan', result: { color, index: 2, text } } });
 
-const panel = (type, { title, description, w, h, targets, links, ...more }) => ({
-  datasource, type, title, description, gridPos: { w, h }, targets, ...(links ? { links } : {}), ...more,
+// runbooks are links in a panel's menu to what to do when an alert about the same
+// thing fires.
+const runbooks = (alerts) => alerts.map((alert) => ({
+  asDropdown: false, icon: 'doc', includeVars: false, keepTime: false, tags: [], targetBlank: true, type: 'link',
+  title: `Runbook: ${alert}`, tooltip: '', url: doc(`runbooks/${alert}.md`),
+}));
+
+const panel = (type, { title, description, w, h, targets, alerts, ...more }) => ({
+  datasource, type, title, description, gridPos: { w, h }, targets, ...(alerts ? { links: runbooks(alerts) } : {}), ...more,
 });
 
 const field = ({ unit, color, custom, decimals, mappings, max, min, noValue, thresholds, dataLinks }) => ({
@@ -60,8 +69,10 @@ export const stat = ({ background, text, spark, calc, ...spec }) => panel('stat'
   },
 });
 
-// lines is a time series; `stack` piles its series up, `bars` draws what is
-// counted a step, `limit` draws the series of that name as a dashed line.
+// lines is a time series; `stack` piles its series up, `bars` draws single events,
+// `limit` draws the series of that name as a dashed line. Bars are counts in a
+// window that is longer than the step between them, lest an event fall between
+// two: their sum means nothing, so the legend never shows one.
 export const lines = ({ stack, bars, limit, byName, legend, step, ...spec }) => panel('timeseries', {
   ...spec,
   fieldConfig: {
@@ -93,7 +104,7 @@ export const lines = ({ stack, bars, limit, byName, legend, step, ...spec }) => 
     ],
   },
   options: {
-    legend: { calcs: legend ?? ['mean', 'max'], displayMode: 'table', placement: 'bottom', showLegend: true },
+    legend: { calcs: legend ?? (bars ? ['max'] : ['mean', 'max']), displayMode: 'table', placement: 'bottom', showLegend: true },
     tooltip: { mode: 'multi', sort: 'desc' },
   },
 });

@@ -66,6 +66,12 @@ policies: build ## check the shipped configuration, strictly, and run the policy
 dashboards: ## check the Grafana dashboards against Grafana's own types and our rules; needs node and npm
 	cd dashboards/check && npm ci --ignore-scripts --silent && npm test --silent && npm run check --silent
 
+.PHONY: alerts
+alerts: ## check the alerts and run their tests (Debian: prometheus, prometheus-alertmanager)
+	promtool check rules --lint=all --lint-fatal dashboards/rules.yaml dashboards/alerts.yaml
+	promtool test rules dashboards/tests/*.yaml
+	amtool check-config dashboards/alertmanager.yaml
+
 .PHONY: bench
 bench: ## benchmarks of the decision, the tables, the doors
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./identity ./audit ./dnsfilter ./proxy

@@ -28,6 +28,7 @@ func (g *Gateway) newAccessLogs() (accessLogs, error) {
 		log, err := accesslog.Open(accesslog.Config{File: c.File, Format: c.Format, KeepQuery: c.KeepQuery}, accesslog.Dependencies{
 			Metrics: metrics,
 			Log:     g.deps.Log.Named("access"),
+			Mask:    g.mask,
 		})
 		if err != nil {
 			return nil, errors.Join(accessLogError(err), logs.close())

@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport/sallyport/console"
 	"github.com/sallyport/sallyport/keyfile"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/privacy"
 )
 
 // Names in the state folder.
@@ -41,6 +42,7 @@ type coach struct {
 	engine   *policy.Engine
 	identify func(netip.Addr) policy.Subject
 	record   func(*audit.Grant)
+	mask     *privacy.Mask
 	recheck  func(reason string) (checked, closed int)
 	base     func() string // of links; "" while the portal is not bound
 	now      func() time.Time
@@ -81,6 +83,7 @@ func (g *Gateway) newCoach() (*coach, error) {
 		engine:   g.engine,
 		identify: g.identity.ByAddr,
 		record:   g.audit.RecordGrant,
+		mask:     g.mask,
 		recheck:  g.recheck,
 		base:     g.portalBase,
 		now:      g.deps.Now,
@@ -160,6 +163,7 @@ func (c *coach) recordEnd(g *coaching.Grant, at time.Time, by string) {
 	c.record(&audit.Grant{
 		Decision: &policy.Decision{ID: g.Decision, Door: g.Door, Client: g.From, Subject: c.engine.Subject(id), Host: host, Verdict: verdict},
 		Time:     at,
+		Given:    g.Given,
 		ID:       g.ID,
 		Until:    g.Until,
 		EndedBy:  by,

@@ -164,7 +164,7 @@ func (c *coach) give(n *continuation, r console.ContinueRequest, justification s
 	})
 	if err != nil {
 		c.metrics.refuse(refusedFull)
-		c.log.Warn("no grant for somebody who would continue past a warning", zap.Stringer("holder", n.subject.Holder()), zap.Error(err))
+		c.log.Warn("no grant for somebody who would continue past a warning", holderField(c.mask, n.subject.Holder(), n.now), zap.Error(err))
 		return console.ContinueReply{Trouble: &console.Trouble{Status: http.StatusServiceUnavailable, Reason: refusedFull,
 			Title: "You cannot continue at the moment", Text: sentence(err)}}
 	}

@@ -82,15 +82,6 @@ type PortalConfig struct {
 	PAC       PACConfig
 }
 
-// AuditConfig is the decision log's part.
-type AuditConfig struct {
-	File   string // JSON lines; empty: standard output
-	Allows string // none, sampled or all
-
-	// Refusals is how many refusals are written: all, sampled or none.
-	Refusals string
-}
-
 // LogConfig is the log on standard error.
 type LogConfig struct {
 	Level  string // debug, info, warn or error
@@ -137,7 +128,7 @@ func DefaultConfig() *Config {
 		},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9180"},
 		Portal: PortalConfig{Listen: "127.0.0.1:8080", PAC: defaultPAC()},
-		Audit:  AuditConfig{Allows: "none", Refusals: "all"},
+		Audit:  defaultAudit(),
 		Log:    LogConfig{Level: "info", Format: "console"},
 		Reload: ReloadConfig{Poll: 10 * time.Second},
 

@@ -46,6 +46,7 @@ func (f *configFile) accessLog(v strictyaml.Value) {
 	}
 	p.AccessLogs = append(p.AccessLogs, log)
 	f.later = append(f.later, func() {
+		f.queryDoubts(&log, at)
 		if audit := f.config.Audit.File; audit != "" && filepath.Clean(audit) == log.File {
 			at.Errorf("%q is both an access log and audit.file: give one of them another file", log.File)
 		}

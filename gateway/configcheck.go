@@ -32,6 +32,7 @@ func (f *configFile) checkFiles(now time.Time) {
 	f.checkEndpoint("proxy.tls", &f.config.Proxy.TLS, now)
 	f.checkInterception(now)
 	f.checkCoaching()
+	f.checkPseudonyms()
 	if d.DeviceKey != "" {
 		_, err := identity.LoadDeviceKeys(d.DeviceKey)
 		f.fileTrouble("dns.https.device_key", d.DeviceKey, "make one with sallyport device key --out "+d.DeviceKey, err)

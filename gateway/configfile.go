@@ -123,7 +123,7 @@ func (f *configFile) read(root strictyaml.Value) {
 		"admin":    section("admin", fields{"listen": f.named("admin.listen", optionalListen(&c.Admin.Listen)), "hosts": names(&c.Admin.Hosts)}),
 		"portal":   f.portal,
 		"coaching": f.coaching,
-		"audit":    section("audit", fields{"file": f.optionalFile(&c.Audit.File), "allows": oneOf(&c.Audit.Allows, "none", "sampled", "all"), "refusals": oneOf(&c.Audit.Refusals, "none", "sampled", "all")}),
+		"audit":    f.audit,
 		"log":      section("log", fields{"level": oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": oneOf(&c.Log.Format, "console", "json")}),
 		"identity": section("identity", fields{"remember": duration(&c.Users.Remember, 0, 24*time.Hour)}),
 		"reload":   section("reload", fields{"poll": duration(&c.Reload.Poll, time.Second, time.Hour)}),

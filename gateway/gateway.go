@@ -23,6 +23,7 @@ import (
 	"github.com/sallyport/sallyport/handover"
 	"github.com/sallyport/sallyport/identity"
 	"github.com/sallyport/sallyport/policy"
+	"github.com/sallyport/sallyport/privacy"
 	"github.com/sallyport/sallyport/proxy"
 )
 
@@ -76,6 +77,7 @@ type Gateway struct {
 	engine   *policy.Engine
 	audit    *audit.Log
 	access   accessLogs
+	mask     *privacy.Mask
 	identity *identity.Resolver
 	dns      *dnsfilter.Server
 	proxy    *proxy.Server
@@ -158,6 +160,9 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if problems := g.users.load(); problems.HasErrors() {
 		return nil, problems.Err()
 	}
+	if g.mask, err = g.newMask(); err != nil {
+		return nil, err
+	}
 	if g.audit, err = g.newAudit(); err != nil {
 		return nil, err
 	}
@@ -233,6 +238,7 @@ func (g *Gateway) newAudit() (*audit.Log, error) {
 		Log:        g.deps.Log.Named("audit"),
 		Now:        g.deps.Now,
 		Stdout:     g.deps.Stdout,
+		Mask:       g.mask,
 	})
 	if err != nil {
 		return nil, auditError(err)

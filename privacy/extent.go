@@ -42,6 +42,10 @@ type Extents struct {
 	Device Extent
 }
 
+// HidePeople reports whether addresses or users are hidden: then a log keeps
+// free text to itself too, by which people may name themselves.
+func (e Extents) HidePeople() bool { return e.Client != Full || e.User != Full }
+
 // Pseudonyms reports whether any of them asks for pseudonyms, which need a key.
 func (e Extents) Pseudonyms() bool {
 	return e.Client == Pseudonym || e.User == Pseudonym || e.Device == Pseudonym

@@ -75,11 +75,8 @@ func (m *Mask) appendName(line []byte, extent Extent, kind byte, name string, at
 	return append(line, text[:]...), true
 }
 
-// HidesPeople reports whether addresses or users are hidden: then a log keeps
-// free text to itself too, by which people may name themselves.
-func (m *Mask) HidesPeople() bool {
-	return m != nil && (m.extents.Client != Full || m.extents.User != Full)
-}
+// HidesPeople is [Extents.HidePeople].
+func (m *Mask) HidesPeople() bool { return m != nil && m.extents.HidePeople() }
 
 // Period is the time within which a person keeps the pseudonym that they have
 // at a time: from its first instant to that of the next.

@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 
@@ -61,7 +59,8 @@ addresses, and then delete the old line.`,
 			if out == "" {
 				return errors.New("--out FILE is missing: say where to write the key")
 			}
-			if err := writeNewSecret(out, identity.NewDeviceKey()+"\n"); err != nil {
+			if err := writeNewSecret(out, identity.NewDeviceKey()+"\n", "devices may use its keys",
+				"write to another file; to replace a key, put the new line above the old one"); err != nil {
 				return err
 			}
 			if asJSON {
@@ -74,23 +73,6 @@ addresses, and then delete the old line.`,
 	cmd.Flags().StringVar(&out, "out", "", "`file` to make; it must not exist yet")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
-}
-
-// writeNewSecret makes a file that only its owner can read, and never touches
-// one that exists.
-func writeNewSecret(path, text string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fail("write to another file; to replace a key, put the new line above the old one", fmt.Errorf("%s exists already, and devices may use its keys", path))
-	}
-	if err != nil {
-		return fail("", fmt.Errorf("make the key file: %w", err))
-	}
-	_, err = file.WriteString(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fail("", errors.Join(fmt.Errorf("write the key file: %w", err), os.Remove(path)))
-	}
-	return nil
 }
 
 func newDeviceURL(p process) *cobra.Command {

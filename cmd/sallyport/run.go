@@ -108,7 +108,7 @@ and an HTTP proxy. Both always give the same verdict.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		newServe(p), newCheck(p), newTest(p), newExplain(p), newApps(p), newExport(p), newDevice(p), newCA(p), newHealth(p),
+		newServe(p), newCheck(p), newTest(p), newExplain(p), newApps(p), newExport(p), newDevice(p), newCA(p), newPseudonym(p), newHealth(p),
 		newVersion(p),
 	)
 	return root

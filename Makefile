@@ -66,6 +66,10 @@ policies: build ## check the shipped configuration, strictly, and run the policy
 dashboards: ## check the Grafana dashboards against Grafana's own types and our rules; needs node and npm
 	cd dashboards/check && npm ci --ignore-scripts --silent && npm test --silent && npm run check --silent
 
+.PHONY: promcheck
+promcheck: build ## hold every query in dashboards, rules and docs against what the binary exports
+	cd dashboards/promcheck && $(GO) vet . && $(GO) test . && $(GO) run . -binary ../../$(BIN) -root ../..
+
 .PHONY: alerts
 alerts: ## check the alerts and run their tests (Debian: prometheus, prometheus-alertmanager)
 	promtool check rules --lint=all --lint-fatal dashboards/rules.yaml dashboards/alerts.yaml

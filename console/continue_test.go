@@ -249,6 +249,9 @@ func TestGrantsAPI(t *testing.T) {
 	}{
 		{"GET", "/api/v1/grants", 200, `"held": 2`},
 		{"GET", "/api/v1/grants?user=alice", 200, `"justification": "a customer"`},
+		{"GET", "/api/v1/grants?usr=alice", 400, `unknown parameter \"usr\": use user, client, rule or app`},
+		{"GET", "/api/v1/grants?user=alice&=", 400, "use user, client, rule or app"},
+		{"GET", "/api/v1/grants?app=a&app=b", 400, "parameter app is given 2 times"},
 		{"DELETE", "/api/v1/grants/a", 200, `"user": "alice"`},
 		{"DELETE", "/api/v1/grants/b", 500, `"error": "short write"`},
 		{"DELETE", "/api/v1/grants/c", 404, "no such grant"},

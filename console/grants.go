@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -48,28 +49,50 @@ type grantsReply struct {
 const maxGrantsListed = 1000
 
 func (a *admin) grants(w http.ResponseWriter, r *http.Request) {
+	filter, err := grantFilterFrom(r.URL.Query())
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	reply := grantsReply{Grants: []Grant{}}
 	if a.facts.Grants.List != nil {
 		reply.Grants = a.facts.Grants.List()
 	}
 	reply.Held = len(reply.Grants)
-	reply.Grants = matching(reply.Grants, r.URL.Query())
+	reply.Grants = filter.matching(reply.Grants)
 	reply.Grants = reply.Grants[:min(len(reply.Grants), maxGrantsListed)]
 	writeJSON(w, http.StatusOK, reply)
 }
 
-// matching are the grants that have what a query asks for.
-func matching(grants []Grant, query url.Values) []Grant {
-	kept := make([]Grant, 0, min(len(grants), maxGrantsListed))
-	for i := range grants {
-		g := &grants[i]
-		fits := true
-		for key, value := range map[string]string{"user": g.User, "client": g.Client, "rule": g.Rule, "app": g.App} {
-			if wanted := query[key]; len(wanted) > 0 && wanted[0] != value {
-				fits = false
-			}
+// grantFilter is what a query asks for. What is nil is not asked for, while an
+// empty text is that of grants that have none.
+type grantFilter struct{ user, client, rule, app *string }
+
+// grantFilterFrom reads a query. What it does not know is an error, since the
+// answer would be to another question: whoever mistypes a user's name gets
+// nobody's grants, and must not get everybody's for mistyping "user".
+func grantFilterFrom(query url.Values) (grantFilter, error) {
+	var f grantFilter
+	known := map[string]**string{"user": &f.user, "client": &f.client, "rule": &f.rule, "app": &f.app}
+	for key, given := range query {
+		into, ok := known[key]
+		switch {
+		case !ok:
+			return f, fmt.Errorf("unknown parameter %s: use user, client, rule or app", quote(key))
+		case len(given) > 1:
+			return f, fmt.Errorf("parameter %s is given %d times", key, len(given))
 		}
-		if fits {
+		*into = &given[0]
+	}
+	return f, nil
+}
+
+// matching are the grants that have what is asked for.
+func (f *grantFilter) matching(grants []Grant) []Grant {
+	kept := make([]Grant, 0, min(len(grants), maxGrantsListed))
+	is := func(wanted *string, value string) bool { return wanted == nil || *wanted == value }
+	for i := range grants {
+		if g := &grants[i]; is(f.user, g.User) && is(f.client, g.Client) && is(f.rule, g.Rule) && is(f.app, g.App) {
 			kept = append(kept, *g)
 		}
 	}

@@ -129,9 +129,18 @@ func (p *portal) reply(w http.ResponseWriter, r *http.Request, reply ContinueRep
 		p.trouble(w, r, *reply.Trouble)
 	case reply.Continued != nil:
 		p.continued(w, r, reply.Continued)
+	case reply.Refusal.Offer.Missing && formatFor(r) == blockpage.FormatJSON:
+		p.trouble(w, r, missingJustification())
 	default:
 		blockpage.Write(w, r, statusOf(reply.Refusal), *reply.Refusal)
 	}
+}
+
+// missingJustification is what a program is told that gave none. It has the
+// link already; a person gets the form once more.
+func missingJustification() Trouble {
+	return Trouble{http.StatusUnprocessableEntity, "justification", "A justification is wanted",
+		"Say what it is needed for, in the field " + blockpage.FieldJustification + ", and send this again."}
 }
 
 // statusOf is the status of a page: the offer was asked for, and what comes

@@ -113,6 +113,13 @@ image: ## the container image, without an engine: dist/image (OCI layout), dist/
 	  --version '$(VERSION)' --revision '$(COMMIT)' --created $(SOURCE_DATE_EPOCH) \
 	  $(foreach arch,$(IMAGE_ARCHITECTURES),--program '$(arch)=$(abspath $(DIST))/image-programs/$(arch)')
 
+.PHONY: image-check
+image-check: ## that image, Dockerfile and compose.yaml fit each other, and run; see deploy/docker/check/doc.go
+	for module in image check; do \
+	  (cd deploy/docker/$$module && $(GO) vet ./... && $(GO) run $(STATICCHECK) ./...) || exit 1; \
+	done
+	$(GO) -C deploy/docker/check test -timeout 900s ./...
+
 .PHONY: packages
 packages: ## deb and rpm for amd64 and arm64, in dist/
 	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' NFPM='$(NFPM)' packaging/build packages

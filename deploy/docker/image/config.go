@@ -23,7 +23,7 @@ func (r release) configuration() v1.Config {
 		Entrypoint: []string{"/" + programPath},
 		Cmd:        []string{"serve", "--config", "/etc/sallyport/sallyport.yaml"},
 		ExposedPorts: map[string]struct{}{
-			"53/udp": {}, "53/tcp": {}, "80/tcp": {}, "3128/tcp": {}, "9180/tcp": {},
+			"1053/udp": {}, "1053/tcp": {}, "3128/tcp": {}, "8080/tcp": {}, "9180/tcp": {},
 		},
 		StopSignal: "SIGTERM",
 		Labels:     r.labels(),

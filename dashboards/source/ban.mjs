@@ -18,14 +18,15 @@ const wouldBlock = `sallyport_would_block_total{${BAN}}`;
 // table names them, so the two cannot contradict each other.
 const problem = (name, expr) => `label_replace(${expr}, "problem", "${name}", "", "")`;
 const revision = (by) => `count by (${by}) (sallyport_policy_info{${SEL}})`;
+const REFUSED = `(max by (job, instance) (sallyport_policy_last_reload_successful{${SEL}}) == 0)`;
+const ON_DISK = `max by (job, instance) (sallyport_policy_file_modified_timestamp_seconds{${SEL}})`;
+const IN_FORCE = `max by (job, instance) (sallyport_policy_modified_timestamp_seconds{${SEL}})`;
 const PROBLEMS = [
   problem('does not answer Prometheus', `max by (job, instance) (up{${SEL}}) == 0`),
-  problem('the policy on disk has a mistake, an older one decides',
-    `max by (job, instance) (sallyport_policy_last_reload_successful{${SEL}}) == 0`),
+  problem('the policy on disk has a mistake, an older one decides', REFUSED),
   // A minute is far more than an edit needs, and less than anyone should wait.
   problem('the policy on disk is newer than the one that decides',
-    `max by (job, instance) (sallyport_policy_file_modified_timestamp_seconds{${SEL}})`
-    + ` - max by (job, instance) (sallyport_policy_modified_timestamp_seconds{${SEL}}) > 60`),
+    `((time() - ${ON_DISK} > 60) and (${ON_DISK} > ${IN_FORCE}) unless ${REFUSED})`),
   // Fleets, which rules.yaml explains, may have policies of their own.
   problem('decides by another revision than most',
     `${revision('job, fleet, instance, revision')} unless on (job, fleet, revision) topk by (job, fleet) (1, ${revision('job, fleet, revision')})`),
@@ -99,18 +100,18 @@ const glance = [
     targets: now([`ceil(sum(increase(sallyport_audit_dropped_total{${SEL}}[$__range])))`, 'lost']),
   }),
   lines({
-    w: 8, h: 8, title: 'Blocked, by app', unit: 'reqps', stack: true,
+    w: 8, h: 8, title: 'Blocked, by app', unit: 'reqps', noValue: 'Nothing blocked.', stack: true,
     description: 'Refusals a second at both doors. A sudden rise is a new client that does not give up, or a rule that meets more than was meant.',
     alerts: ['SallyportAppBlocksGone', 'SallyportRefusalsSurge'],
     targets: over([`sum by (app) (rate(${blocked}${RATE}))`, '{{app}}']),
   }),
   lines({
-    w: 8, h: 8, title: 'Blocked, by group', unit: 'reqps', stack: true,
+    w: 8, h: 8, title: 'Blocked, by group', unit: 'reqps', noValue: 'Nothing blocked.', stack: true,
     description: 'The first group of the policy through which the client was matched; unidentified: in none.',
     targets: over([`sum by (group) (rate(${blocked}${RATE}))`, '{{group}}']),
   }),
   lines({
-    w: 8, h: 8, title: 'Blocked, by rule', unit: 'reqps', stack: true,
+    w: 8, h: 8, title: 'Blocked, by rule', unit: 'reqps', noValue: 'Nothing blocked.', stack: true,
     description: 'Which rule refuses. `default`: no rule decided, and the policy refuses what it does not name.',
     targets: over([`sum by (rule) (rate(${blocked}${RATE}))`, '{{rule}}']),
   }),
@@ -141,7 +142,7 @@ const glance = [
 const rehearsal = {
   title: 'Rehearsal: what monitored and report-only rules would refuse',
   panels: ['app', 'group', 'rule'].map((by) => lines({
-    w: 8, h: 7, title: `Would be blocked, by ${by}`, unit: 'reqps', stack: true,
+    w: 8, h: 7, title: `Would be blocked, by ${by}`, unit: 'reqps', stack: true, noValue: 'Nothing is rehearsed, or met.',
     description: `Requests a second that were let through, and would be refused, by ${by}. Put the rules in force once nothing here surprises you.`,
     targets: over([`sum by (${by}) (rate(${wouldBlock}${RATE}))`, `{{${by}}}`]),
   })),
@@ -174,7 +175,7 @@ const most = {
       targets: over([`sum by (door) (rate(${refused}${RATE})) / sum by (door) (rate(sallyport_decisions_total{${BAN}}${RATE}))`, '{{door}}']),
     }),
     lines({
-      w: 8, h: 7, title: 'Refused on our own account', unit: 'reqps', stack: true,
+      w: 8, h: 7, title: 'Refused on our own account', unit: 'reqps', noValue: 'None.', stack: true,
       description: 'By rule: names by which browsers would go round our DNS (`canary`), private networks (`deny-networks`), sign-ins that failed, and connections that contradict themselves. They are in no other panel but those of the doors.',
       targets: over([`sum by (rule) (rate(sallyport_decisions_total{${BAN},action="block",rule=~"${OWN}"}${RATE}))`, '{{rule}}']),
     }),
@@ -246,23 +247,23 @@ const told = {
   title: 'How people are told',
   panels: [
     lines({
-      w: 8, h: 8, title: 'Continued past a warning, by rule', unit: 'short', bars: true, stack: true, decimals: 1,
+      w: 8, h: 8, title: 'Continued past a warning, by rule', unit: 'short', noValue: 'Nobody has.', bars: true, stack: true, decimals: 1,
       description: `Grants given by [coaching](${doc('coaching.md')}). A rule past which everybody continues teaches nobody: block, or allow.`,
       targets: over([`sum by (rule) (increase(sallyport_coaching_grants_total{${SEL}}${RATE}))`, '{{rule}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Could not continue', unit: 'short', bars: true, stack: true, decimals: 1,
+      w: 8, h: 8, title: 'Could not continue', unit: 'short', noValue: 'The portal is off.', bars: true, stack: true, decimals: 1,
       description: 'Attempts to continue that were refused, by reason. `token` and `client` in numbers: somebody passes links on, or gateways do not share their key.',
       targets: over([`sum by (reason) (increase(sallyport_coaching_refused_total{${SEL}}${RATE}))`, '{{reason}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Grants held', unit: 'none', legend: ['lastNotNull', 'max'],
+      w: 8, h: 8, title: 'Grants held', unit: 'none', noValue: 'The portal is off.', legend: ['lastNotNull', 'max'],
       description: 'How many people may continue at the moment because they gave a reason.',
       alerts: ['SallyportCoachingNearlyFull'],
       targets: over([`sum(sallyport_coaching_grants{${SEL}})`, 'held']),
     }),
     lines({
-      w: 8, h: 8, title: 'Pages over HTTPS', unit: 'short', bars: true, stack: true, decimals: 1,
+      w: 8, h: 8, title: 'Pages over HTTPS', unit: 'short', noValue: 'Interception is off.', bars: true, stack: true, decimals: 1,
       byName: { shown: 'green', untrusted: 'red', unused: 'blue', no_leaf: 'orange', failed: 'dark-red' },
       description: `Refused connections that were answered with a [page](${doc('interception.md')}). \`untrusted\`: the computer lacks your authority, and its user sees a certificate warning.`,
       targets: over([`sum by (result) (increase(sallyport_proxy_intercepted_total{${SEL}}${RATE}))`, '{{result}}']),
@@ -275,7 +276,7 @@ const told = {
       targets: now([`sum(increase(sallyport_proxy_intercepted_total{${SEL},result="untrusted"}[$__range])) / sum(increase(sallyport_proxy_intercepted_total{${SEL}}[$__range]))`, 'untrusted']),
     }),
     lines({
-      w: 12, h: 8, title: 'Contradictions', unit: 'short', bars: true, stack: true, decimals: 1,
+      w: 12, h: 8, title: 'Contradictions', unit: 'short', noValue: 'None.', bars: true, stack: true, decimals: 1,
       description: `Connections whose parts name [different destinations](${doc('consistency.md')}), and what became of them. Many with \`allow\` or \`report\`: a way round the ban that somebody uses, or a program that is odd.`,
       targets: over([`sum by (kind, action) (increase(sallyport_proxy_mismatches_total{${SEL}}${RATE})) > 0`, '{{kind}} {{action}}']),
     }),

@@ -62,10 +62,10 @@ const glance = [
   }),
   stat({
     w: 3, h: 4, title: 'Upstreams away', unit: 'none', background: true,
-    description: 'Resolvers and parent proxies that are left alone at the moment because they did not answer.',
+    description: 'Resolvers and parent proxies that some gateway leaves alone at the moment because they did not answer it.',
     alerts: ['SallyportUpstreamDown', 'SallyportUpstreamsDown', 'SallyportParentDown'],
     thresholds: ['green', [1, 'red']],
-    targets: now([`count(sallyport_dns_upstream_up{${SEL}} == 0 or sallyport_proxy_parent_up{${SEL}} == 0) or 0 * count(up{${SEL}})`, 'away']),
+    targets: now([`count(min by (upstream) (sallyport_dns_upstream_up{${SEL}}) == 0 or min by (parent) (sallyport_proxy_parent_up{${SEL}}) == 0) or 0 * count(up{${SEL}})`, 'away']),
   }),
 ];
 
@@ -73,12 +73,12 @@ const dns = {
   title: 'The DNS door',
   panels: [
     lines({
-      w: 8, h: 8, title: 'Queries, by transport', unit: 'reqps', stack: true,
+      w: 8, h: 8, title: 'Queries, by transport', unit: 'reqps', noValue: 'No queries.', stack: true,
       description: 'Replies a second. A fall of one transport to nought: its listener, its certificate, or a firewall.',
       targets: over([`${rate('sallyport_dns_queries_total', 'transport')} > 0`, '{{transport}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Replies, by code', unit: 'reqps', stack: true,
+      w: 8, h: 8, title: 'Replies, by code', unit: 'reqps', noValue: 'No queries.', stack: true,
       byName: { NOERROR: 'green', NXDOMAIN: 'blue', SERVFAIL: 'red', REFUSED: 'orange' },
       description: 'SERVFAIL: no upstream gave an answer. REFUSED: clients outside `dns.clients`, or the policy\'s own way to refuse.',
       alerts: ['SallyportDNSErrors'],
@@ -142,9 +142,9 @@ const cache = {
     }),
     states({
       w: 8, h: 7, title: 'Upstreams', unit: 'none', showValue: 'never', mappings: UP,
-      description: 'Resolvers, by whether any gateway still gets answers from them. It moves with traffic: the next query that needs one finds out that it is back.',
+      description: 'Resolvers; red while some gateway leaves one alone because it did not answer. It moves with traffic: the next query that needs one finds out that it is back.',
       alerts: ['SallyportUpstreamDown', 'SallyportUpstreamsDown'],
-      targets: over([`max by (upstream) (sallyport_dns_upstream_up{${SEL}})`, '{{upstream}}']),
+      targets: over([`min by (upstream) (sallyport_dns_upstream_up{${SEL}})`, '{{upstream}}']),
     }),
     lines({
       w: 8, h: 7, title: 'Upstream time, p99', unit: 's',
@@ -152,7 +152,7 @@ const cache = {
       targets: over([p99('sallyport_dns_upstream_duration_seconds', 'upstream'), '{{upstream}}']),
     }),
     lines({
-      w: 8, h: 7, title: 'Upstream tries that failed', unit: 'ops', stack: true,
+      w: 8, h: 7, title: 'Upstream tries that failed', unit: 'ops', noValue: 'None.', stack: true,
       description: '`timeout`: no answer in `dns.timeouts.upstream`; `refused`: it answered that it will not; `error`: the connection failed.',
       targets: over([`${rate('sallyport_dns_upstream_duration_seconds_count', 'upstream, result', ',result!="ok"')} > 0`, '{{upstream}} {{result}}']),
     }),
@@ -181,7 +181,7 @@ const dnsLimits = {
       ),
     }),
     lines({
-      w: 8, h: 7, title: 'Dropped without an answer', unit: 'reqps', stack: true,
+      w: 8, h: 7, title: 'Dropped without an answer', unit: 'reqps', noValue: 'None.', stack: true,
       description: `By reason, the kernel's own drops among them. What each one means is in [The DNS door](${doc('dns-door.md')}).`,
       alerts: ['SallyportDNSOverload', 'SallyportDNSReceiveDrops'],
       targets: over(
@@ -257,13 +257,13 @@ const proxy = {
       ),
     }),
     lines({
-      w: 8, h: 7, title: 'Turned away', unit: 'reqps', stack: true,
+      w: 8, h: 7, title: 'Turned away', unit: 'reqps', noValue: 'None.', stack: true,
       description: `By reason; [Metrics](${doc('metrics.md')}) says what each one means. \`tunnels\` and \`connections\`: a limit is reached; \`accept\`: no descriptor is left.`,
       alerts: ['SallyportProxyOverload'],
       targets: over([`${rate('sallyport_proxy_shed_total', 'reason')} > 0`, '{{reason}}']),
     }),
     lines({
-      w: 8, h: 7, title: 'Lines of access logs lost', unit: 'short', bars: true, decimals: 1,
+      w: 8, h: 7, title: 'Lines of access logs lost', unit: 'short', noValue: 'No access log is configured.', bars: true, decimals: 1,
       description: `Because a disk was slower than the traffic, and failed writes ([access logs](${doc('access-logs.md')})).`,
       alerts: ['SallyportAccessLogFailing'],
       targets: over(
@@ -272,7 +272,7 @@ const proxy = {
       ),
     }),
     lines({
-      w: 8, h: 7, title: 'Lines of access logs', unit: 'ops', stack: true,
+      w: 8, h: 7, title: 'Lines of access logs', unit: 'ops', noValue: 'No access log is configured.', stack: true,
       description: 'Written a second, by format.',
       targets: over([rate('sallyport_access_log_entries_total', 'format'), '{{format}}']),
     }),
@@ -293,16 +293,16 @@ const outward = {
       targets: buckets(counted('sallyport_proxy_dial_duration_seconds')),
     }),
     lines({
-      w: 8, h: 8, title: 'Attempts that failed', unit: 'ops', stack: true,
+      w: 8, h: 8, title: 'Attempts that failed', unit: 'ops', noValue: 'None.', stack: true,
       description: '`direct` is without a parent. `credentials`: the parent does not take ours.',
       alerts: ['SallyportParentRefusesCredentials'],
       targets: over([`${rate('sallyport_proxy_outbound_dials_total', 'parent, result', ',result!="ok"')} > 0`, '{{parent}} {{result}}']),
     }),
     states({
       w: 24, h: 5, title: 'Parent proxies', unit: 'none', showValue: 'never', mappings: UP, noValue: 'None is configured.',
-      description: `By whether any gateway still gets through ([parent proxies](${doc('parent-proxies.md')})).`,
+      description: `Red while some gateway does not get through ([parent proxies](${doc('parent-proxies.md')})).`,
       alerts: ['SallyportParentDown'],
-      targets: over([`max by (parent) (sallyport_proxy_parent_up{${SEL}})`, '{{parent}}']),
+      targets: over([`min by (parent) (sallyport_proxy_parent_up{${SEL}})`, '{{parent}}']),
     }),
   ],
 };
@@ -330,7 +330,7 @@ const machine = {
     perGateway(8, 7, 'Descriptors taken', 'percentunit', `max by (instance) (process_open_fds{${SEL}} / process_max_fds{${SEL}})`,
       'Of those that the process may open. A tunnel takes two. At 100 % connections are turned away: raise `LimitNOFILE`.', { max: 1, thresholds: ['transparent', [0.8, 'red']] }),
     perGateway(8, 7, 'Longest pause of the collector', 's', `max by (instance) (go_gc_duration_seconds{${SEL},quantile="1"})`,
-      'Go\'s garbage collector. Well below a millisecond is usual.'),
+      'Go\'s garbage collector. A few milliseconds at most; more, and the machine has too little processor to spare.'),
     perGateway(12, 6, 'Garbage collections', 'ops', `sum by (instance) (rate(go_gc_duration_seconds_count{${SEL}}${RATE}))`,
       'A second. Several for long: much is allocated; `GOGC` or `GOMEMLIMIT` can trade memory for it.'),
     lines({

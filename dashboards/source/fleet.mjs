@@ -9,6 +9,8 @@ const each = (name, match = '') => `max by (instance) (${name}{${SEL}${match}})`
 
 const MODIFIED = `sallyport_policy_modified_timestamp_seconds{${SEL}}`;
 
+const ON_DISK = each('sallyport_policy_file_modified_timestamp_seconds');
+
 const certificates = [
   `label_replace(min by (instance, transport) (sallyport_dns_certificate_not_after_timestamp_seconds{${SEL}}), "certificate", "dns $1", "transport", "(.*)")`,
   `label_replace(min by (instance) (sallyport_proxy_certificate_not_after_timestamp_seconds{${SEL}}), "certificate", "proxy tls", "", "")`,
@@ -143,16 +145,16 @@ const drift = {
   title: 'Drift',
   panels: [
     lines({
-      w: 8, h: 8, title: 'Behind the newest policy', unit: 's', legend: ['lastNotNull', 'max'],
-      description: 'How much older the policy of each gateway is than the newest of all. Not nought for long: look at how files reach that gateway.',
+      w: 8, h: 8, title: 'Behind the newest policy, by revision', unit: 's', legend: ['lastNotNull', 'max'],
+      description: 'How much older each revision that still decides somewhere is than the newest of its fleet. One that is behind for long: look at how files reach the gateways that have it.',
       alerts: ['SallyportPolicyBehind'],
-      targets: over([`max by (job, fleet) (${MODIFIED}) - on (job, fleet) group_right max by (job, fleet, instance) (${MODIFIED})`, '{{instance}}']),
+      targets: over([`max by (job, fleet) (${MODIFIED}) - on (job, fleet) group_right () max by (job, fleet, revision) (sallyport_policy_info{${SEL}} * on (job, instance) group_left () ${MODIFIED})`, '{{revision}}']),
     }),
     lines({
-      w: 8, h: 8, title: 'Behind the policy on disk', unit: 's', legend: ['lastNotNull', 'max'],
-      description: 'How much newer the files on its own disk are than what each gateway decides by: the edit was refused, or nobody noticed it.',
-      alerts: ['SallyportPolicyNotInForce'],
-      targets: over([`clamp_min(${each('sallyport_policy_file_modified_timestamp_seconds')} - ${each('sallyport_policy_modified_timestamp_seconds')}, 0)`, '{{instance}}']),
+      w: 8, h: 8, title: 'Edit on disk and not in force, since', unit: 's', legend: ['lastNotNull', 'max'],
+      description: 'How old an edit is that lies on the disk of a gateway, and does not decide: it was refused, or nobody noticed it. Nought where there is none.',
+      alerts: ['SallyportPolicyReloadFailing', 'SallyportPolicyNotInForce'],
+      targets: over([`(time() - ${ON_DISK}) * (${ON_DISK} > bool ${each('sallyport_policy_modified_timestamp_seconds')})`, '{{instance}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Edits refused', unit: 'short', bars: true, stack: true, decimals: 1,
@@ -214,13 +216,13 @@ const lists = {
       targets: rows(certificates),
     }),
     lines({
-      w: 12, h: 7, title: 'Fetches of lists', unit: 'short', bars: true, stack: true, decimals: 1,
+      w: 12, h: 7, title: 'Fetches of lists', unit: 'short', noValue: 'No fetches.', bars: true, stack: true, decimals: 1,
       byName: { fresh: 'green', unchanged: 'blue' },
       description: 'By result; all but `fresh` and `unchanged` are failures, after which the last good copy decides.',
       targets: over([`sum by (result) (increase(sallyport_list_fetches_total{${SEL}}${RATE})) > 0`, '{{result}}']),
     }),
     lines({
-      w: 12, h: 7, title: 'Time to fetch a list, p99', unit: 's',
+      w: 12, h: 7, title: 'Time to fetch a list, p99', unit: 's', noValue: 'No fetches.',
       description: 'Until its copy is on disk.',
       targets: over([`histogram_quantile(0.99, sum by (le) (rate(sallyport_list_fetch_duration_seconds_bucket{${SEL}}${RATE})))`, 'p99']),
     }),

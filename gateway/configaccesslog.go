@@ -45,6 +45,7 @@ func (f *configFile) accessLog(v strictyaml.Value) {
 		}
 	}
 	p.AccessLogs = append(p.AccessLogs, log)
+	f.accessLogsAt = append(f.accessLogsAt, at.Position())
 	f.later = append(f.later, func() {
 		f.queryDoubts(&log, at)
 		if audit := f.config.Audit.File; audit != "" && filepath.Clean(audit) == log.File {

@@ -33,7 +33,7 @@ func defaultAudit() AuditConfig {
 func (f *configFile) audit(v strictyaml.Value) {
 	a := &f.config.Audit
 	section("audit", fields{
-		"file":       f.optionalFile(&a.File),
+		"file":       f.named("audit.file", f.optionalFile(&a.File)),
 		"allows":     oneOf(&a.Allows, "none", "sampled", "all"),
 		"refusals":   oneOf(&a.Refusals, "none", "sampled", "all"),
 		"privacy":    f.privacy,

@@ -33,6 +33,7 @@ func (f *configFile) checkFiles(now time.Time) {
 	f.checkInterception(now)
 	f.checkCoaching()
 	f.checkPseudonyms()
+	f.checkLogs()
 	if d.DeviceKey != "" {
 		_, err := identity.LoadDeviceKeys(d.DeviceKey)
 		f.fileTrouble("dns.https.device_key", d.DeviceKey, "make one with sallyport device key --out "+d.DeviceKey, err)

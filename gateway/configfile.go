@@ -97,8 +97,11 @@ type configFile struct {
 	problems *policy.Problems
 	at       map[string]policy.Position // of settings that are judged with others, by their full name
 	hostsAt  []policy.Position          // of each of dns.hosts
-	later    []func()                   // what is judged once all sections are read
-	atLast   []func()                   // and what is judged after that
+
+	accessLogsAt []policy.Position // of the file of each of proxy.access_logs
+
+	later  []func() // what is judged once all sections are read
+	atLast []func() // and what is judged after that
 }
 
 // named is read for a setting whose place is wanted later.

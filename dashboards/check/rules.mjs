@@ -46,11 +46,16 @@ const units = (d) => panelsOf(d).flatMap((panel) => {
   return of.filter((unit) => !UNITS.has(unit)).map((unit) => `${name(panel)} has the unit ${JSON.stringify(unit)}, which is none of ${[...UNITS].join(', ')}`);
 });
 
-// A tile that is painted says good or bad; with one colour it could only ever say
-// good.
-const colours = (d) => panelsOf(d)
-  .filter((panel) => panel.options?.colorMode === 'background' && new Set(panel.fieldConfig.defaults.thresholds.steps.map((s) => s.color)).size < 2)
-  .map((panel) => `${name(panel)} is painted, and has one colour only`);
+// A tile that is painted says good or bad: with one colour it could only ever say
+// good, and where there is nothing to paint Grafana takes the first colour, green
+// as a rule, for a gateway of which nothing is known.
+const colours = (d) => panelsOf(d).filter((panel) => panel.options?.colorMode === 'background').flatMap((panel) => {
+  const { thresholds, mappings } = panel.fieldConfig.defaults;
+  return [
+    ...(new Set(thresholds.steps.map((s) => s.color)).size < 2 ? [`${name(panel)} is painted, and has one colour only`] : []),
+    ...(mappings.some((m) => m.options.match === 'null+nan') ? [] : [`${name(panel)} is painted, and does not say what it is where there is no data`]),
+  ];
+});
 
 const legends = (d) => panelsOf(d).flatMap((panel) => {
   if (['timeseries', 'state-timeline', 'bargauge', 'heatmap'].includes(panel.type) && !panel.options?.legend) return [`${name(panel)} has no legend`];

@@ -32,6 +32,7 @@ const MISTAKES = [
   ['a misspelt unit', (d, first) => { first('timeseries').fieldConfig.defaults.unit = 'seconds'; }, /has the unit "seconds"/],
   ['a misspelt unit of a column', (d, first) => { first('table').fieldConfig.overrides[0].properties.push({ id: 'unit', value: 'sec' }); }, /has the unit "sec"/],
   ['a tile that is never red', (d, first) => { first('stat').fieldConfig.defaults.thresholds.steps.pop(); }, /one colour only/],
+  ['a tile that is green without data', (d, first) => { first('stat').fieldConfig.defaults.mappings.pop(); }, /where there is no data/],
   ['no legend', (d, first) => { delete first('timeseries').options.legend; }, /has no legend$/],
   ['a sum of overlapping windows', (d, first) => { first('timeseries').options.legend.calcs = ['sum']; }, /adds up/],
   ['a nameless query', (d, first) => { first('timeseries').targets[0].legendFormat = ''; }, /query A has no legend/],

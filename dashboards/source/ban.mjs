@@ -46,10 +46,10 @@ const clickApp = (label) => [{
 const glance = [
   stat({
     w: 4, h: 4, title: 'Does the ban hold?', unit: 'short', background: true,
-    description: `Green while every gateway answers, and all of them decide by the policy that is on disk, with lists that are fresh. Red: the number of reasons for doubt; the table *What stands in its way* names them. It does not know whether the policy says what you mean: [test it](${doc('policy-language.md')}).`,
+    description: `Green while every gateway answers, and all of them decide by the policy that is on disk, with lists that are fresh. Otherwise the table *What stands in its way* names every reason for doubt. It does not know whether the policy says what you mean: [test it](${doc('policy-language.md')}).`,
     alerts: ['SallyportBlocksGone', 'SallyportPolicyReloadFailing', 'SallyportPolicyNotInForce', 'SallyportPolicyRevisionsDiffer'],
     thresholds: ['green', [1, 'red']],
-    mappings: [value(0, 'Holds', 'green'), absent('No gateway is scraped', 'red')],
+    mappings: [value(0, 'Holds', 'green'), from(1, 'In doubt', 'red'), absent('No gateway is scraped', 'red')],
     targets: now([`count(${PROBLEMS}) or 0 * count(up{${SEL}})`, 'reasons for doubt']),
   }),
   stat({
@@ -82,7 +82,7 @@ const glance = [
   stat({
     w: 2, h: 4, title: 'Exceptions', unit: 'none',
     description: 'Exceptions of the policy that are in force now. Each is a hole on purpose; every one has an end.',
-    thresholds: ['green', [1, 'orange']], noValue: '0',
+    thresholds: ['green', [1, 'orange']], mappings: [absent('No data', 'text')],
     targets: now([`max(sallyport_policy_exceptions{${SEL},state="in_force"})`, 'in force']),
   }),
   stat({
@@ -96,7 +96,7 @@ const glance = [
     w: 2, h: 4, title: 'Entries lost', unit: 'short', decimals: 0, background: true,
     description: `Entries of the decision log that were dropped in the time range shown, because the disk was slower than the traffic. The ban holds all the same, and the counts here stay exact; the [log](${doc('decision-log.md')}) has gaps.`,
     alerts: ['SallyportDecisionLogDropping'],
-    thresholds: ['green', [1, 'red']], noValue: '0',
+    thresholds: ['green', [1, 'red']], mappings: [absent('No data', 'text')],
     targets: now([`ceil(sum(increase(sallyport_audit_dropped_total{${SEL}}[$__range])))`, 'lost']),
   }),
   lines({
@@ -208,7 +208,7 @@ const policy = {
     stat({
       w: 6, h: 7, title: 'Next change of a verdict', unit: 'dateTimeFromNow',
       description: 'When a schedule, a date or an exception next changes what is decided, by itself and without an edit.',
-      thresholds: ['blue'], mappings: [absent('Nothing ahead', 'text')], noValue: 'Nothing ahead',
+      thresholds: ['blue'], mappings: [absent('Nothing ahead', 'text')],
       targets: now([`1000 * min(sallyport_policy_next_edge_timestamp_seconds{${SEL}})`, 'next']),
     }),
     heat({
@@ -272,7 +272,7 @@ const told = {
       w: 4, h: 8, title: 'Pages not trusted', unit: 'percentunit', decimals: 1, background: true,
       description: 'The share of pages over HTTPS, in the time range shown, that computers did not trust. Above a few in a hundred: the authority has not reached all of them.',
       alerts: ['SallyportClientsWithoutAuthority'],
-      thresholds: ['green', [0.02, 'orange'], [0.1, 'red']], mappings: [absent('No pages', 'text')], noValue: 'No pages',
+      thresholds: ['green', [0.02, 'orange'], [0.1, 'red']], mappings: [absent('No pages', 'text')],
       targets: now([`sum(increase(sallyport_proxy_intercepted_total{${SEL},result="untrusted"}[$__range])) / sum(increase(sallyport_proxy_intercepted_total{${SEL}}[$__range]))`, 'untrusted']),
     }),
     lines({

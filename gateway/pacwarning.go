@@ -14,7 +14,7 @@ const directNames = 10_000
 
 // policyWarnings are what is to be said of a policy under this configuration.
 func (c *Config) policyWarnings(p *policy.Program) policy.Problems {
-	return slices.Concat(c.pageWarnings(p.Document()), c.coachingWarnings(p.Document()), c.pacWarnings(p), c.bandwidthWarnings(p))
+	return slices.Concat(c.pageWarnings(p.Document()), c.coachingWarnings(p.Document()), c.pacWarnings(p), c.bandwidthWarnings(p), c.authorityWarnings(p))
 }
 
 // pacWarnings are the rules that a proxy auto-configuration file cannot hold,

@@ -114,6 +114,18 @@ func (g *gateway) metric(t *testing.T, name string, labels ...string) float64 {
 	return sum
 }
 
+// wantMetric waits for metric to give want: what a client has seen is counted a
+// moment later.
+func (g *gateway) wantMetric(t *testing.T, want float64, name string, labels ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s%v is %v", name, labels, want), func() error {
+		if got := g.metric(t, name, labels...); got != want {
+			return fmt.Errorf("it is %v", got)
+		}
+		return nil
+	})
+}
+
 func hasAll(sample string, labels []string) bool {
 	for _, label := range labels {
 		if !strings.Contains(sample, label) {

@@ -207,9 +207,7 @@ func slowloris(t *testing.T, g *gateway, site *httptest.Server) {
 		t.Errorf("%d of %d slow connections were ended", n, 3*each)
 	}
 	good.stop(t)
-	if n := g.metric(t, "sallyport_proxy_requests_total", `code="408"`); n != each {
-		t.Errorf("%v bodies were too slow, want %d", n, each)
-	}
+	g.wantMetric(t, each, "sallyport_proxy_requests_total", `code="408"`)
 }
 
 func isTimeout(err error) bool {
@@ -298,12 +296,7 @@ func silentTunnel(t *testing.T, g *gateway, site *httptest.Server) {
 	if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
 		t.Error("the tunnel stays")
 	}
-	eventually(t, "its end is counted", func() error {
-		if after := g.metric(t, "sallyport_proxy_tunnels_closed_total", `reason="idle"`); after != before+1 {
-			return fmt.Errorf("%v more", after-before)
-		}
-		return nil
-	})
+	g.wantMetric(t, before+1, "sallyport_proxy_tunnels_closed_total", `reason="idle"`)
 }
 
 // curlFrom has curl fetch through the proxy as the client of an address, and
@@ -373,9 +366,7 @@ func ofOneClient(t *testing.T, site *httptest.Server) {
 				t.Errorf("%s, another client, %v: %s", what, args, status)
 			}
 		}
-		if n := g.metric(t, "sallyport_proxy_shed_total", `reason="`+shed+`"`); n != 2 {
-			t.Errorf("%s: %v counted", what, n)
-		}
+		g.wantMetric(t, 2, "sallyport_proxy_shed_total", `reason="`+shed+`"`)
 	}
 	for range 2 {
 		hold("CONNECT " + where + " HTTP/1.1\r\nHost: " + where + "\r\n\r\n")
@@ -409,7 +400,5 @@ func ofOneClientASecond(t *testing.T, site *httptest.Server) {
 	if status, _, _ := curlFrom(t, g, "127.0.0.5", site.URL); status != "200" {
 		t.Errorf("another client: %s", status)
 	}
-	if n := g.metric(t, "sallyport_proxy_shed_total", `reason="rate"`); n != 1 {
-		t.Errorf("%v counted", n)
-	}
+	g.wantMetric(t, 1, "sallyport_proxy_shed_total", `reason="rate"`)
 }

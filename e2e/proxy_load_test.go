@@ -381,9 +381,7 @@ func TestReloadCutsExactly(t *testing.T) {
 			others = append(others, tunnels...)
 		}
 	}
-	if err := g.wantTunnels(t, 10*scale); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "every tunnel is counted", func() error { return g.wantTunnels(t, 10*scale) })
 
 	began := time.Now()
 	g.rewrite(t, groups+"rules: [{name: ban, who: {groups: [employees]}, what: {apps: [zoom]}, action: block}]\n")

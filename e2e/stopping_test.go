@@ -44,9 +44,7 @@ func TestStops(t *testing.T) {
 	}
 
 	tunnel := openTunnel(t, g, "127.0.0.1", site.https)
-	if open := g.metric(t, "sallyport_proxy_tunnels"); open != 1 {
-		t.Errorf("%v tunnels are counted, want 1", open)
-	}
+	g.wantMetric(t, 1, "sallyport_proxy_tunnels")
 	began := time.Now()
 	if code := g.stop(t); code != 0 {
 		t.Errorf("exit status %d after SIGTERM, want 0\n%s", code, g.stderr.String())

@@ -99,12 +99,8 @@ func TestUpgradeFails(t *testing.T) {
 	conn.Close()
 	l.wantEnd(t, before)
 	c.stop(t)
-	if n := l.metric(t, "sallyport_upgrades_total", `result="failure"`); n != failures+1 {
-		t.Errorf("the new process knows of %v failures, want %v", n, failures+1)
-	}
-	if n := l.metric(t, "sallyport_upgrades_total", `result="success"`); n != 1 {
-		t.Errorf("the new process knows of %v successes, want 1", n)
-	}
+	l.wantMetric(t, failures+1, "sallyport_upgrades_total", `result="failure"`) // the new process knows of them
+	l.wantMetric(t, 1, "sallyport_upgrades_total", `result="success"`)
 }
 
 // wantNoChildren wants nothing to be left of the processes that failed.

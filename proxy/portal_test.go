@@ -28,9 +28,7 @@ func TestPortalThroughTheProxy(t *testing.T) {
 	if want := "POST /continue?t=1 gate.corp.example:8080 127.0.0.1:0 hi "; response.StatusCode != http.StatusTeapot || body != want {
 		t.Errorf("%s %q, want %q", response.Status, body, want)
 	}
-	if got := d.metric("sallyport_proxy_requests_total", methodHTTP, "418"); got != 1 {
-		t.Errorf("counted %v", got)
-	}
+	d.awaitMetric(1, "sallyport_proxy_requests_total", methodHTTP, "418") // after the answer
 	if response, _, _ := d.say(getting("http://gate.corp.example/")); response.StatusCode != http.StatusForbidden {
 		t.Errorf("another port: %s", response.Status)
 	}

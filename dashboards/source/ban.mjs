@@ -276,7 +276,12 @@ const told = {
       targets: now([`sum(increase(sallyport_proxy_intercepted_total{${SEL},result="untrusted"}[$__range])) / sum(increase(sallyport_proxy_intercepted_total{${SEL}}[$__range]))`, 'untrusted']),
     }),
     lines({
-      w: 12, h: 8, title: 'Contradictions', unit: 'short', noValue: 'None.', bars: true, stack: true, decimals: 1,
+      w: 4, h: 8, title: 'Certificates signed', unit: 'ops', noValue: 'Interception is off.',
+      description: 'For names that are refused, by the authority for pages. One that is kept is not signed again; without end, somebody asks for names that are made up.',
+      targets: over([`sum(rate(sallyport_proxy_interception_leaves_signed_total{${SEL}}${RATE}))`, 'signed']),
+    }),
+    lines({
+      w: 8, h: 8, title: 'Contradictions', unit: 'short', noValue: 'None.', bars: true, stack: true, decimals: 1,
       description: `Connections whose parts name [different destinations](${doc('consistency.md')}), and what became of them. Many with \`allow\` or \`report\`: a way round the ban that somebody uses, or a program that is odd.`,
       targets: over([`sum by (kind, action) (increase(sallyport_proxy_mismatches_total{${SEL}}${RATE})) > 0`, '{{kind}} {{action}}']),
     }),

@@ -106,7 +106,8 @@ SOURCE_DATE_EPOCH  ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 image: ## the container image, without an engine: dist/image (OCI layout), dist/image-ARCH.tar
 	@mkdir -p $(DIST)
 	@for arch in $(IMAGE_ARCHITECTURES); do \
-	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOAMD64=v1 GOARM64=v8.0 GOFLAGS= \
+	    $(GO) build -trimpath -buildvcs=false -ldflags '-buildid= $(LDFLAGS)' \
 	    -o $(DIST)/image-programs/$$arch ./cmd/sallyport || exit 1; \
 	done
 	$(GO) -C deploy/docker/image run . build --out '$(abspath $(DIST))' \
@@ -127,6 +128,14 @@ packages: ## deb and rpm for amd64 and arm64, in dist/
 .PHONY: release
 release: ## packages, tarballs, bills of materials and checksums, in dist/
 	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' NFPM='$(NFPM)' packaging/build release
+
+.PHONY: kubernetes
+kubernetes: build ## lint, render and decode the Helm chart and the kustomize bases, and run what they give
+	cd deploy/kubernetes/check && $(GO) vet ./... && $(GO) test -timeout 300s ./...
+
+.PHONY: kubernetes-files
+kubernetes-files: ## copy policy, rules and dashboards to where Helm and kustomize read them
+	cd deploy/kubernetes/check && $(GO) test -run '^TestCopies$$' -update .
 
 .PHONY: clean
 clean: ## remove what the build made

@@ -76,7 +76,7 @@ func serve(ctx context.Context, p process, from *files) (err error) {
 	}
 	defer restore()
 	for _, problem := range problems {
-		log.Warn(problem.String())
+		log.Warn(problem.Message, zap.Stringer("place", problem.Position))
 	}
 	for _, remark := range sockets.Remarks() {
 		log.Warn(remark)

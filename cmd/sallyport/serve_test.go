@@ -73,3 +73,39 @@ log: {format: json}
 		t.Error("the standard log was not given back")
 	}
 }
+
+// TestWarningsOfTheConfiguration are said once, at their level, with their
+// place beside them.
+func TestWarningsOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"policy.yaml": "version: 1\ndefault: allow\n",
+		"sallyport.yaml": `policy: policy.yaml
+dns: {listen: [127.0.0.1:0], upstreams: [127.0.0.1:9]}
+proxy: {listen: [127.0.0.1:0]}
+admin: {listen: ""}
+portal: {listen: ""}
+audit: {pseudonyms: {key: none.key}}
+log: {format: json}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var stderr bytes.Buffer
+	config := filepath.Join(dir, "sallyport.yaml")
+	code := run(ctx, []string{"serve", "--config", config}, process{
+		stdout: &readyHook{do: cancel},
+		stderr: &stderr,
+		getenv: func(string) string { return "" },
+	})
+	if code != exitOK {
+		t.Fatalf("exit status %d: %s", code, &stderr)
+	}
+	if text := stderr.String(); !strings.Contains(text, `"msg":"audit.pseudonyms does nothing`) || !strings.Contains(text, `"place":"`+config+`:6:21"`) || strings.Contains(text, "warning:") {
+		t.Errorf("the log says %s", text)
+	}
+}

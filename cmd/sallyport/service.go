@@ -109,15 +109,23 @@ func (s *service) leave(ctx context.Context, next *handover.Successor) error {
 	return nil
 }
 
-// untilHurried ends after a time, or when there is no more time to be had.
+// untilHurried ends after a time, or when there is no more time to be had. The
+// gateway is on its way out by then, and says so to whoever asks for a new
+// process, who waits for one to take over.
 func (s *service) untilHurried(limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		select {
-		case <-s.hurry:
-			cancel()
-		case <-ctx.Done():
+		for {
+			select {
+			case <-s.hurry:
+				cancel()
+				return
+			case <-s.upgrade:
+				s.log.Warn("no new process takes over: this one is on its way out; start one")
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
 	return ctx, func() {

@@ -20,6 +20,12 @@ func (f *configFile) accessLogs(v strictyaml.Value) {
 }
 
 func (f *configFile) accessLog(v strictyaml.Value) {
+	if v.IsScalar() {
+		if file, ok := v.Line(); ok {
+			v.Errorf("an access log must be a mapping, and %q is a file: write {file: %s}", file, file)
+		}
+		return
+	}
 	log, format, query := AccessLogConfig{}, accesslog.FormatSquid.String(), "strip"
 	at := v
 	ok := v.Mapping(strictyaml.Shape{

@@ -36,7 +36,9 @@ proxy:
 func TestBadAccessLogs(t *testing.T) {
 	for _, test := range []struct{ name, yaml, want string }{
 		{"no list", "proxy: {access_logs: {file: a.log}}", `f.yaml:1:22: "access_logs" must be a list`},
-		{"no mapping", "proxy: {access_logs: [a.log]}", `f.yaml:1:23: an item of "access_logs" must be a mapping`},
+		{"no mapping", "proxy: {access_logs: [a.log]}", `f.yaml:1:23: an access log must be a mapping, and "a.log" is a file: write {file: a.log}`},
+		{"a file", "proxy: {access_logs: a.log}", `f.yaml:1:22: an access log must be a mapping, and "a.log" is a file: write {file: a.log}`},
+		{"a list in the list", "proxy: {access_logs: [[a.log]]}", `f.yaml:1:23: an item of "access_logs" must be a mapping, not a list`},
 		{"no file", "proxy: {access_logs: [{format: squid}]}", `f.yaml:1:23: access log without "file"`},
 		{"empty file", "proxy: {access_logs: [{file: ''}]}", `f.yaml:1:30: "file" is empty`},
 		{"format", "proxy: {access_logs: [{file: a.log, format: combinde}]}", `f.yaml:1:45: unknown format "combinde": did you mean "combined"?`},

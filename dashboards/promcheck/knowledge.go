@@ -95,6 +95,8 @@ func newKnowledge(families map[string]*dto.MetricFamily, page metricsPage) knowl
 		labels, values := labelsOfFamily(family)
 		for label := range values {
 			values[label] = append(values[label], page[name].words...)
+			slices.Sort(values[label])
+			values[label] = slices.Compact(values[label])
 		}
 		base := series{labels: labels.plus(labelsNamed(targetLabels...)), values: values}
 		switch family.GetType() {

@@ -302,6 +302,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.running.Go(func() { g.edges.run(running) })
 	g.running.Go(func() { g.lists.run(running) })
 	g.coach.start(running, &g.running)
+	g.logSwitchedOn()
 	g.deps.Log.Info("ready",
 		zap.String("version", g.deps.Build.Version),
 		zap.String("policy", g.config.Policy),

@@ -280,6 +280,7 @@ func (p *passage) outgoing(ctx context.Context) *http.Request {
 	target.Scheme = "http" // a redirected request has none
 	target.User = nil      // credentials in a URI are the client's business
 	target.Host = out.Host
+	keepTarget(r, &target)
 	if r.Method == http.MethodOptions {
 		askOfServer(out.Header, &target)
 	}

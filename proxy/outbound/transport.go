@@ -122,8 +122,11 @@ func (a *ride) request(r *http.Request, body *heldBody) *http.Request {
 		return out
 	}
 	out.URL.Host = out.Host
-	if out.URL.Opaque == "*" {
+	switch {
+	case out.URL.Opaque == "*":
 		out.URL.Opaque = "//" + out.Host // RFC 9112 §3.2.4: the last proxy makes a * of it
+	case out.URL.Opaque != "": // a path to be sent as it is, in absolute form
+		out.URL.Opaque = "//" + out.Host + out.URL.Opaque
 	}
 	out.Header = r.Header.Clone()
 	out.Header.Del("Proxy-Authorization")

@@ -119,6 +119,26 @@ func TestTransportToHTTPParent(t *testing.T) {
 	}
 }
 
+// A path that is to be sent as it is goes to a parent behind the host, which it
+// is no part of.
+func TestTransportSendsOpaquePaths(t *testing.T) {
+	p := &httpParent{}
+	site := Parent{Name: "site", Endpoint: endpoint(SchemeHTTP, serve(t, "127.0.0.1:0", p.talk))}
+	transport := newTransport(t, Config{Parents: []Parent{site}, Routes: everywhere("site")}, Dependencies{})
+	for opaque, want := range map[string]string{
+		"/a|b?c^d": "GET http://www.example.com/a|b?c^d www.example.com ",
+		"*":        "GET http://www.example.com www.example.com ",
+	} {
+		got, err := send(t, transport, netip.MustParseAddrPort("192.0.2.1:80"), func(r *http.Request) {
+			r.Host = "www.example.com"
+			r.URL.Opaque, r.URL.RawQuery = opaque, ""
+		})
+		if err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", opaque, got, err, want)
+		}
+	}
+}
+
 // What is no plain request, and what is to go to a checked address, is sent
 // through a tunnel.
 func TestTransportTunnels(t *testing.T) {

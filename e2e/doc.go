@@ -18,7 +18,10 @@
 //
 //	apt-get install unbound nginx-light bind9-dnsutils knot-dnsutils curl git chromium \
 //	  knot-resolver dnsperf nftables iproute2 squid-openssl goaccess calamaris haproxy \
-//	  tinyproxy microsocks libnss3-tools systemd openssl
+//	  tinyproxy microsocks libnss3-tools systemd openssl systemd-container logrotate rpm \
+//	  lintian shellcheck strace groff prometheus \
+//	  keepalived dnsdist dnsmasq-base kea-dhcp4-server isc-dhcp-server radvd bind9-utils \
+//	  libplist-utils procps
 //
 // SALLYPORT_E2E_SCREENSHOTS=dir keeps pictures of the block page as Chromium
 // shows it.

@@ -50,8 +50,10 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 func TestDockerfileBuildsTheSame(t *testing.T) {
 	text := readFile(t, "../Dockerfile")
 	for _, part := range []string{
-		"CGO_ENABLED=0", "-trimpath -buildvcs=false", "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}", "./cmd/sallyport",
+		"CGO_ENABLED=0", "GOAMD64=v1 GOARM64=v8.0 GOFLAGS=", "-trimpath -buildvcs=false", "-buildid= -s -w -X main.version=${VERSION} -X main.commit=${COMMIT}", "./cmd/sallyport",
 		"deploy/docker/image run . certificates > /out/base/etc/ssl/certs/ca-certificates.crt",
+		// Folders that COPY --chown makes by itself get the owner, too.
+		"mkdir -p /out/base/etc/ssl/certs /out/base/var/lib /out/state/sallyport /out/program",
 	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the Dockerfile has no %q", part)
@@ -59,7 +61,7 @@ func TestDockerfileBuildsTheSame(t *testing.T) {
 	}
 	makefile := readFile(t, "../../../Makefile")
 	_, target, _ := strings.Cut(makefile, "\nimage:")
-	for _, part := range []string{"CGO_ENABLED=0", "-trimpath -buildvcs=false", "$(LDFLAGS)", "./cmd/sallyport"} {
+	for _, part := range []string{"CGO_ENABLED=0", "GOAMD64=v1 GOARM64=v8.0 GOFLAGS=", "-trimpath -buildvcs=false", "-buildid= $(LDFLAGS)", "./cmd/sallyport"} {
 		if recipe, _, _ := strings.Cut(target, "\n\n"); !strings.Contains(recipe, part) {
 			t.Errorf("the Makefile's recipe of the image has no %q", part)
 		}

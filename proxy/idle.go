@@ -15,13 +15,15 @@ type idleWatch struct {
 	last    atomic.Int64 // of the last movement, nanoseconds after began
 	expired func()
 
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
+	mu       sync.Mutex
+	timer    *time.Timer
+	stopped  bool
+	expiring chan struct{} // closed when expired has returned; nil: it was not called
 }
 
 // newIdleWatch starts a watch that calls expired once, on its own goroutine,
-// when limit has passed without a touch. stop must be called.
+// when limit has passed without a touch. stop must be called, and not by
+// expired.
 func newIdleWatch(limit time.Duration, expired func()) *idleWatch {
 	w := &idleWatch{limit: limit, began: time.Now(), expired: expired}
 	w.mu.Lock()
@@ -46,14 +48,21 @@ func (w *idleWatch) check() {
 		return
 	}
 	w.stopped = true
+	w.expiring = make(chan struct{})
+	defer close(w.expiring)
 	w.mu.Unlock()
 	w.expired()
 }
 
-// stop ends the watch. An expired call that is under way may still finish.
+// stop ends the watch. An expired call that is under way has returned when it
+// does: what that would cut belongs to somebody else from then on.
 func (w *idleWatch) stop() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.stopped = true
 	w.timer.Stop()
+	expiring := w.expiring
+	w.mu.Unlock()
+	if expiring != nil {
+		<-expiring
+	}
 }

@@ -41,6 +41,25 @@ func TestIdleWatch(t *testing.T) {
 }
 
 // connectRequest is what net/http makes of the heads below.
+// TestIdleWatchStopWaits: once stop has returned, nothing is cut any more. What
+// comes next on the connection is somebody else's.
+func TestIdleWatchStopWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var over atomic.Bool
+		w := newIdleWatch(time.Minute, func() {
+			time.Sleep(time.Second) // cuts
+			over.Store(true)
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait() // it is at it
+		w.stop()
+		if !over.Load() {
+			t.Error("stop has not waited for what was under way")
+		}
+		w.stop() // again: nothing to wait for
+	})
+}
+
 var connectRequest = &http.Request{Method: http.MethodConnect, RequestURI: "a:1", Proto: "HTTP/1.1"}
 
 func TestSentEarly(t *testing.T) {

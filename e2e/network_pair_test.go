@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // member is a gateway of several, on a machine of its own.
@@ -142,10 +143,12 @@ func TestPair(t *testing.T) {
 	})
 	answers(a, b)
 
+	stopped := time.Now()
 	if code := a.stop(t); code != 0 {
 		t.Errorf("the gateway ended with %d", code)
 	}
 	answers(b, a)
+	t.Logf("the other gateway answers after %v", time.Since(stopped).Round(100*time.Millisecond))
 	backups := strings.Count(told[a.machine].stdout.String()+told[a.machine].stderr.String(), "Entering BACKUP STATE")
 
 	// Whoever comes back leaves the address where it is.

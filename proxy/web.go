@@ -109,8 +109,6 @@ func (f *webFront) denyConnect(x *exchange, a answer, write func(http.ResponseWr
 		write(f.w)
 		return
 	}
-	memory := memoryResponse{last: true}
-	write(&memory)
 	f.server.crowd.stay(f.conn.addr)
 	defer f.server.crowd.leave(f.conn.addr)
 	conn, early, err := f.hijack()
@@ -118,6 +116,8 @@ func (f *webFront) denyConnect(x *exchange, a answer, write func(http.ResponseWr
 		write(f.w)
 		return
 	}
+	memory := memoryResponse{last: true}
+	write(&memory) // once: it is counted
 	if promised {
 		f.server.keepPromise(x, conn, early, a)
 		return

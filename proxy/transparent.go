@@ -222,9 +222,11 @@ func leadsTo(resolution Resolution, address netip.Addr) bool {
 	return false
 }
 
-// deny closes the connection, after having told a TLS client that was refused
-// why, as far as that can be said. What cannot be served for another reason is
-// reset: that is what a client meets that finds its server broken.
+// deny closes the connection. A TLS client that was refused is shown the page,
+// where there is an authority and it may sign for the name, and is told by an
+// alert otherwise; nothing can be said in another protocol. What cannot be
+// served for another reason is reset: that is what a client meets that finds its
+// server broken.
 func (f *transparentFront) deny(x *exchange, a answer) {
 	f.closed = true
 	if a.decision == nil {

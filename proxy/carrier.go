@@ -189,10 +189,12 @@ func (c *carrier) record() {
 	}
 }
 
-// rescue keeps a mistake of ours in one tunnel from ending all others.
+// rescue keeps a mistake of ours in one tunnel from ending all others, and the
+// tunnel from being waited for by a stop.
 func (c *carrier) rescue() {
 	if mistake := recover(); mistake != nil {
 		_ = c.client.Close()
+		c.tunnel.finish()
 		c.tunnel.server.dependencies.Log.Error("panic while ending a tunnel", zap.Any("panic", mistake), zap.Stack("stack"))
 	}
 }

@@ -90,17 +90,22 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 		x.busy()
 		return
 	}
+	var client net.Conn
 	handed := false
 	defer func() { // after a panic, too: a stop waits for every tunnel
-		if !handed {
-			t.finish()
+		if handed {
+			return
 		}
+		if client != nil {
+			_ = client.Close() // which is nobody's any more
+		}
+		t.finish()
 	}()
 	t.attach(upstream)
 	if !x.decided() {
 		return
 	}
-	client, early, err := x.front.open(x)
+	taken, early, err := x.front.open(x)
 	if err != nil {
 		s.dependencies.Log.Debug("client left before the tunnel was open", zap.String("decision", x.id), zap.Error(err))
 		x.record()
@@ -110,15 +115,17 @@ func (s *Server) open(x *exchange, upstream net.Conn) {
 		x.account.close()
 		return
 	}
+	client = taken
 	x.account.asked(x)
 	x.took = time.Since(x.began)
 	x.forget()
 	s.metrics.answered(x.method, http.StatusOK)
 	s.metrics.answers.kind[answerAllowed].Observe(x.took.Seconds())
 	t.establish()
-	handed = true
 	c := &carrier{tunnel: t, exchange: x, client: client, account: x.account}
-	if err := t.flow(relay.Ends{Client: client, Upstream: upstream}, early, c); err != nil {
+	err = t.flow(relay.Ends{Client: client, Upstream: upstream}, early, c)
+	handed = true
+	if err != nil {
 		c.Ended(relay.Outcome{Cause: relay.CauseEnded})
 	}
 }

@@ -40,7 +40,6 @@ func TestIdleWatch(t *testing.T) {
 	})
 }
 
-// connectRequest is what net/http makes of the heads below.
 // TestIdleWatchStopWaits: once stop has returned, nothing is cut any more. What
 // comes next on the connection is somebody else's.
 func TestIdleWatchStopWaits(t *testing.T) {
@@ -60,6 +59,7 @@ func TestIdleWatchStopWaits(t *testing.T) {
 	})
 }
 
+// connectRequest is what net/http makes of the heads below.
 var connectRequest = &http.Request{Method: http.MethodConnect, RequestURI: "a:1", Proto: "HTTP/1.1"}
 
 func TestSentEarly(t *testing.T) {

@@ -20,6 +20,7 @@ type tunnel struct {
 	client netip.Addr
 	pacer  *pacer     // nil: its group has no limit
 	watch  *idleWatch // of a WebSocket; nil: the relay watches
+	over   sync.Once  // guards wind
 
 	up, down atomic.Int64 // bytes carried: client to origin, origin to client
 
@@ -184,8 +185,11 @@ func (t *tunnel) movedDown(n int64) {
 }
 
 // finish closes what is left of the tunnel, takes it off the register and
-// writes its closing entry. Nothing may use the tunnel afterwards.
-func (t *tunnel) finish() {
+// writes its closing entry, once. Nothing may use the tunnel afterwards.
+func (t *tunnel) finish() { t.over.Do(t.wind) }
+
+// wind is the work of finish.
+func (t *tunnel) wind() {
 	if t.watch != nil {
 		t.watch.stop()
 	}
@@ -206,6 +210,9 @@ func (t *tunnel) finish() {
 	}
 	t.server.metrics.tunnels.Dec()
 	t.server.metrics.closed.WithLabelValues(reason).Inc()
+	if decision == nil {
+		return // a panic kept it from being recorded: there is no entry to close
+	}
 	t.server.dependencies.RecordEnd(&policy.TunnelEnd{
 		Decision:  decision,
 		Time:      t.server.dependencies.Now(),

@@ -17,7 +17,7 @@ const dashboards = "../dashboards"
 // must be here. Expressions and thresholds stay as they are.
 var sooner = map[string]string{
 	"5m": "5s", "10m": "5s", "15m": "5s", "30m": "5s", "1h": "6s", "6h": "7s", "3d": "8s", // windows
-	"offset 1h": "offset 8s", "offset 1d": "offset 16s",
+	"offset 1h": "offset 8s", "offset 1d": "offset 24s",
 	"for": "2s", "keep_firing_for": "1s", "interval": "1s",
 }
 

@@ -42,7 +42,7 @@ race: ## run every test of our own code with the race detector, in random order
 	$(GO) test -race -shuffle=on -short ./...
 
 .PHONY: check
-check: format vet staticcheck race policies ## what CI runs: format, vet, static analysis, race tests, shipped policies
+check: format vet staticcheck race policies promcheck ## what CI runs: format, vet, static analysis, race tests, shipped policies, dashboards against metrics
 	@echo 'check: all good'
 
 .PHONY: format
@@ -78,7 +78,7 @@ alerts: ## check the alerts and run their tests (Debian: prometheus, prometheus-
 
 .PHONY: bench
 bench: ## benchmarks of the decision, the tables, the doors
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./identity ./audit ./dnsfilter ./proxy
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./identity ./audit ./dnsfilter ./proxy ./gateway
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10s) each

@@ -91,7 +91,7 @@ func TestPlanIsThePolicy(t *testing.T) {
 	}
 	ports := []uint16{1, 443, 4999, 5000, 5100, 5101, 7000, 10000, 65535}
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 60 {
 		destinations = append(destinations, netip.AddrFrom4([4]byte{[]byte{192, 198, 203, 45}[random.IntN(4)], []byte{0, 51, 18, 45}[random.IntN(4)], byte(random.IntN(256)), byte(random.IntN(256))}).String())
 	}
 	for _, settings := range []Settings{{SignIn: true}, {SignIn: true, Strict: true}, {}, {TCP: true}} {

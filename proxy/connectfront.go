@@ -48,7 +48,7 @@ func (f *connectFront) deny(x *exchange, a answer) {
 		return
 	}
 	early := len(f.early) > 0 || f.conn.unread()
-	f.over = a.last || early || f.head.close
+	f.over = a.last || early || f.head.close || f.server.leaving.Load()
 	response := memoryResponse{last: f.over}
 	f.server.write(a, &response, f.head.request(), x.destination())
 	_ = f.conn.SetWriteDeadline(time.Now().Add(lingerTime))

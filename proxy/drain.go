@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -34,11 +35,37 @@ func (s *Server) Leave(ctx context.Context, patience time.Duration, hasty <-chan
 // stopAccepting closes the sockets alone: what was accepted goes on, that which
 // is to be left to net/http too.
 func (s *Server) stopAccepting() {
+	s.leaving.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, l := range s.listeners {
 		_ = l.TCPListener.Close() // Shutdown closes it again
+	}
+}
+
+// partFrom tells a client that its connection ends with the answer, where we
+// are about to leave: it then comes back to whoever serves by then, and not to
+// a connection that is closed while its next request is on the way (RFC 9112
+// §9.6). Over HTTP/2 net/http makes a GOAWAY of it.
+func (s *Server) partFrom(w http.ResponseWriter) {
+	if s.leaving.Load() {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// waitUntil waits for what is closed when it is over, and reports whether it is.
+func waitUntil(ctx context.Context, over <-chan struct{}) bool {
+	select {
+	case <-over:
+		return true
+	default:
+	}
+	select {
+	case <-over:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -32,6 +32,9 @@ func (w *responder) WriteHeader(status int) {
 	length := w.Header().Get("Content-Length")
 	w.stream = status != http.StatusSwitchingProtocols && length == ""
 	w.left, _ = strconv.ParseInt(length, 10, 64) // net/http has read it before
+	if status >= http.StatusOK {
+		w.passage.server.partFrom(w) // goproxy has taken out what was said before
+	}
 	w.ResponseWriter.WriteHeader(status)
 	if w.stream {
 		_ = w.control.Flush() // an error shows at the next write

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,7 +46,8 @@ type Server struct {
 
 	security *security // of the TLS listener; nil: there is none
 
-	requests gate.Gate // handlers under way
+	requests gate.Gate   // handlers under way
+	leaving  atomic.Bool // no client is to stay for another request
 	base     context.Context
 	cancel   context.CancelFunc
 
@@ -237,6 +239,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic("proxy: request from a foreign listener")
 	}
 	conn.begun = false
+	s.partFrom(w)
 	if r.Method == http.MethodConnect && !conn.original.IsValid() {
 		s.connect(w, r, conn)
 		return
@@ -249,6 +252,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // when every goroutine of the server has ended; the error is ctx's where
 // something had to be cut short.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.leaving.Store(true)
 	s.mu.Lock()
 	s.closed = true
 	servers := s.servers
@@ -264,10 +268,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		stopping.Go(func() { errs[i] = server.Shutdown(ctx) })
 	}
 	stopping.Wait()
+	// What net/http knows nothing of: a CONNECT that we have read, and that is
+	// being dialled for, becomes a tunnel yet.
+	noRequests := s.requests.Close()
+	waitUntil(ctx, noRequests)
 	noTunnels := s.tunnels.open.Close()
-	select {
-	case <-noTunnels:
-	case <-ctx.Done():
+	if !waitUntil(ctx, noTunnels) {
 		errs = append(errs, fmt.Errorf("proxy: tunnels cut short: %w", ctx.Err()))
 	}
 
@@ -277,7 +283,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, server := range servers {
 		_ = server.Close() // it has nothing to report that Shutdown did not
 	}
-	noRequests := s.requests.Close()
 	<-noTunnels
 	<-noRequests
 	s.pool.CloseIdleConnections()

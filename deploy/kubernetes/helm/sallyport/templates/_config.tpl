@@ -15,7 +15,12 @@ Called with (list . component).
 {{- if and $v.secrets.coaching (include "sallyport.hasPortal" .) -}}
 {{- $_ := set $own "coaching" (dict "key" "/etc/sallyport/secrets/coaching/key") -}}
 {{- end -}}
-{{- mustMergeOverwrite (deepCopy $v.config) $own | toYaml -}}
+{{- $given := deepCopy $v.config -}}
+{{- /* What clients are told of encrypted listeners, where there can be some. */ -}}
+{{- if and (not (include "sallyport.hasDNS" .)) (hasKey $given "dns") -}}
+{{- $_ := set $given "dns" (omit $given.dns "designated") -}}
+{{- end -}}
+{{- mustMergeOverwrite $given $own | toYaml -}}
 {{- end -}}
 
 {{- define "sallyport.configDNS" -}}

@@ -35,11 +35,11 @@ run: build ## run the gateway in the foreground with configs/sallyport.yaml
 
 .PHONY: test
 test: ## run every test
-	$(GO) test ./...
+	$(GO) test -timeout 40m ./...
 
 .PHONY: race
 race: ## run every test of our own code with the race detector, in random order
-	$(GO) test -race -shuffle=on -short ./...
+	$(GO) test -race -shuffle=on -short -timeout 30m ./...
 
 .PHONY: check
 check: format vet staticcheck race policies promcheck ## what CI runs: format, vet, static analysis, race tests, shipped policies, dashboards against metrics

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // sink is where lines go: a file that this package opens and closes, or a
@@ -67,31 +68,57 @@ func (s *sink) openFile() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", s.noun, err)
 	}
-	if err := endTornLine(f, s.path); err != nil {
+	if err := endTornLine(f, s.path, func() { time.Sleep(tornPause) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.noun, err), f.Close())
 	}
 	return f, nil
 }
 
+// How long the last line of a file is looked at before it is taken for torn.
+const (
+	tornLooks = 5
+	tornPause = 10 * time.Millisecond
+)
+
 // endTornLine ends the last line of a file whose writer died in the middle of
-// it, so that our first entry gets a line of its own.
-func endTornLine(f *os.File, path string) error {
-	info, err := f.Stat()
-	if err != nil {
+// it, so that our first entry gets a line of its own. Another process may be
+// writing at this very moment, and what there is of its block then ends
+// anywhere: a line is torn where nothing is added to it for some time. pause
+// waits between two looks.
+func endTornLine(f *os.File, path string, pause func()) error {
+	size, whole, err := lastLine(f, path)
+	for look := 1; err == nil && !whole && look < tornLooks; look++ {
+		pause()
+		before := size
+		if size, whole, err = lastLine(f, path); size != before {
+			return err // somebody else is at work on it, and ends the line
+		}
+	}
+	if err != nil || whole {
 		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return nil
-	}
-	r, err := os.Open(path)
-	if err != nil {
-		return nil // may be written and not read: then its end cannot be known
-	}
-	defer r.Close()
-	var last [1]byte
-	if _, err := r.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
-		return nil // somebody else is at work on it, or all is well
 	}
 	_, err = f.Write([]byte("\n"))
 	return err
+}
+
+// lastLine is the size of a file, and whether its last line has its end as far
+// as can be known.
+func lastLine(f *os.File, path string) (size int64, whole bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false, err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return 0, true, nil
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		return 0, true, nil // may be written and not read: then its end cannot be known
+	}
+	defer r.Close()
+	var last [1]byte
+	if _, err := r.ReadAt(last[:], info.Size()-1); err != nil {
+		return 0, true, nil // somebody else is at work on it
+	}
+	return info.Size(), last[0] == '\n', nil
 }

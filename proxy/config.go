@@ -222,31 +222,50 @@ func (c Config) complete() (Config, error) {
 	if c.DenyNetworks.None && len(c.DenyNetworks.Prefixes) > 0 {
 		return c, errors.New("proxy: deny networks: none and a list exclude each other")
 	}
-	for _, timeout := range []struct {
-		name     string
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{"dial", &c.Timeouts.Dial, defaultDial},
-		{"header", &c.Timeouts.Header, defaultHeader},
-		{"first_byte", &c.Timeouts.FirstByte, defaultFirstByte},
-		{"peek", &c.Timeouts.Peek, defaultPeek},
-		{"body", &c.Timeouts.Body, defaultBody},
-		{"silent", &c.Timeouts.Silent, defaultSilent},
-		{"idle", &c.Timeouts.Idle, defaultIdle},
-	} {
-		if *timeout.value < 0 {
-			return c, fmt.Errorf("proxy: timeout %s is %v: use a positive duration", timeout.name, *timeout.value)
-		}
-		if *timeout.value == 0 {
-			*timeout.value = timeout.fallback
-		}
+	if err := c.Timeouts.complete(); err != nil {
+		return c, err
 	}
 	c.Outbound.Timeout = c.Timeouts.Dial
 	var err error
 	if c.Mismatch, err = c.Mismatch.complete(); err != nil {
 		return c, err
 	}
+	if err := c.completeBounds(); err != nil {
+		return c, err
+	}
+	if c.Realm == "" {
+		c.Realm = defaultRealm
+	}
+	return c, nil
+}
+
+// complete gives timeouts that are 0 their usual values.
+func (t *Timeouts) complete() error {
+	for _, timeout := range []struct {
+		name     string
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{"dial", &t.Dial, defaultDial},
+		{"header", &t.Header, defaultHeader},
+		{"first_byte", &t.FirstByte, defaultFirstByte},
+		{"peek", &t.Peek, defaultPeek},
+		{"body", &t.Body, defaultBody},
+		{"silent", &t.Silent, defaultSilent},
+		{"idle", &t.Idle, defaultIdle},
+	} {
+		if *timeout.value < 0 {
+			return fmt.Errorf("proxy: timeout %s is %v: use a positive duration", timeout.name, *timeout.value)
+		}
+		if *timeout.value == 0 {
+			*timeout.value = timeout.fallback
+		}
+	}
+	return nil
+}
+
+// completeBounds gives bounds that are 0 their usual values.
+func (c *Config) completeBounds() error {
 	for _, bound := range []struct {
 		name     string
 		value    *int
@@ -261,7 +280,7 @@ func (c Config) complete() (Config, error) {
 		{"bytes of a body in a second", &c.MinBodyRate, 0},
 	} {
 		if *bound.value < 0 {
-			return c, fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)
+			return fmt.Errorf("proxy: maximum of %s is %d: use a positive number", bound.name, *bound.value)
 		}
 		if *bound.value == 0 {
 			*bound.value = bound.fallback
@@ -274,10 +293,7 @@ func (c Config) complete() (Config, error) {
 		c.MaxTunnelsPerClient = max(c.MaxTunnels/4, leastPerClient)
 	}
 	if c.MaxBody < 0 {
-		return c, fmt.Errorf("proxy: maximum of a body is %d bytes: use a positive number", c.MaxBody)
+		return fmt.Errorf("proxy: maximum of a body is %d bytes: use a positive number", c.MaxBody)
 	}
-	if c.Realm == "" {
-		c.Realm = defaultRealm
-	}
-	return c, nil
+	return nil
 }

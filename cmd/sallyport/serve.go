@@ -66,13 +66,9 @@ func serve(ctx context.Context, p process, from *files) (err error) {
 	if from.policy != "" {
 		config.Policy = from.policy
 	}
-	log, err := newLog(p, config.Log)
+	log, restore, err := openLog(p, config.Log)
 	if err != nil {
 		return fail("", err)
-	}
-	restore, err := zap.RedirectStdLogAt(log.Named("library"), zapcore.WarnLevel)
-	if err != nil {
-		return fail("", fmt.Errorf("take over the standard log: %w", err))
 	}
 	defer restore()
 	for _, problem := range problems {
@@ -108,6 +104,18 @@ func serve(ctx context.Context, p process, from *files) (err error) {
 		return fail("", err)
 	}
 	return nil
+}
+
+// openLog makes the log, which libraries write to as well until restore is
+// called.
+func openLog(p process, c gateway.LogConfig) (log *zap.Logger, restore func(), err error) {
+	if log, err = newLog(p, c); err != nil {
+		return nil, nil, err
+	}
+	if restore, err = zap.RedirectStdLogAt(log.Named("library"), zapcore.WarnLevel); err != nil {
+		return nil, nil, fmt.Errorf("take over the standard log: %w", err)
+	}
+	return log, restore, nil
 }
 
 // inherit takes over the sockets that the process was started with.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -82,7 +83,7 @@ func render(t *testing.T, name string, values map[string]any) bundle {
 		t.Fatalf("%s: %v", name, err)
 	}
 	b := bundle{name: name}
-	for _, file := range slices.Sorted(keysOf(files)) {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if base := path.Base(file); base == "NOTES.txt" || strings.HasPrefix(base, "_") {
 			continue
 		}
@@ -93,16 +94,6 @@ func render(t *testing.T, name string, values map[string]any) bundle {
 		b.objects = append(b.objects, objects...)
 	}
 	return b
-}
-
-func keysOf(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // TestLint is helm lint --strict, with each set of values: a warning fails.

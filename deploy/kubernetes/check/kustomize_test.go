@@ -62,7 +62,7 @@ var hashed = regexp.MustCompile(`^(sallyport-(?:proxy|dns))-[a-z0-9]{10}$`)
 func TestBaseIsTheChart(t *testing.T) {
 	chart := render(t, "chart", map[string]any{"fullnameOverride": "sallyport"})
 	base := build(t, "base")
-	fromChart, fromBase := comparable(t, chart), comparable(t, base)
+	fromChart, fromBase := substance(t, chart), substance(t, base)
 	for name, want := range fromChart {
 		got, ok := fromBase[name]
 		if !ok {
@@ -80,9 +80,9 @@ func TestBaseIsTheChart(t *testing.T) {
 	}
 }
 
-// comparable is what objects say, by their names, without what tells of the tool
+// substance is what objects say, by their names, without what tells of the tool
 // that made them.
-func comparable(t *testing.T, b bundle) map[string]any {
+func substance(t *testing.T, b bundle) map[string]any {
 	t.Helper()
 	found := map[string]any{}
 	for _, o := range b.objects {

@@ -29,6 +29,7 @@ func secretsOf(t *testing.T) map[string]map[string]string {
 	return map[string]map[string]string{
 		"gate-coaching":      coaching,
 		"sallyport-coaching": coaching,
+		"gate-pseudonyms":    {"key": strings.Repeat("2d", 32) + "\n"},
 		"gate-cookies":       cookies,
 		"sallyport-cookies":  cookies,
 		// The password is U*U: a test vector of bcrypt's first implementation.

@@ -15,6 +15,9 @@ Called with (list . component).
 {{- if and $v.secrets.coaching (include "sallyport.hasPortal" .) -}}
 {{- $_ := set $own "coaching" (dict "key" "/etc/sallyport/secrets/coaching/key") -}}
 {{- end -}}
+{{- if $v.secrets.pseudonyms -}}
+{{- $_ := set $own "audit" (dict "pseudonyms" (dict "key" "/etc/sallyport/secrets/pseudonyms/key")) -}}
+{{- end -}}
 {{- $given := deepCopy $v.config -}}
 {{- /* What clients are told of encrypted listeners, where there can be some. */ -}}
 {{- if and (not (include "sallyport.hasDNS" .)) (hasKey $given "dns") -}}

@@ -7,7 +7,7 @@ Called with (list . component).
 {{- define "sallyport.secrets" -}}
 {{- $root := index . 0 -}}
 {{- $s := $root.Values.secrets -}}
-{{- $wanted := list -}}
+{{- $wanted := list (list "pseudonyms" $s.pseudonyms) -}}
 {{- if include "sallyport.hasDNS" . -}}
 {{- $wanted = concat $wanted (list (list "cookies" $s.cookies) (list "device-key" $s.deviceKey) (list "dns-tls" $s.dnsTLS)) -}}
 {{- end -}}

@@ -137,6 +137,11 @@ kubernetes: build ## lint, render and decode the Helm chart and the kustomize ba
 kubernetes-files: ## copy policy, rules and dashboards to where Helm and kustomize read them
 	cd deploy/kubernetes/check && $(GO) test -run '^TestCopies$$' -update .
 
+.PHONY: release-check
+release-check: ## test what lists a release's modules, and make a release twice: the same bytes
+	cd packaging/sbom && $(GO) vet ./... && $(GO) test -timeout 300s ./...
+	packaging/reproducible --quick amd64
+
 .PHONY: clean
 clean: ## remove what the build made
 	rm -rf bin dist cover.out

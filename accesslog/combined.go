@@ -33,7 +33,11 @@ func (f *form) appendCombined(line []byte, e *Entry) []byte {
 		line = append(line, '-')
 	}
 	line = append(line, ` "`...)
-	line = appendEscaped(line, cut(orHyphen(e.Referer), maxText), " ")
+	// The page that led here was itself asked for: what is left out of its own
+	// line must not come back in the next.
+	scheme, rest = publicURL(orHyphen(e.Referer), f.keepQuery)
+	line = appendEscaped(line, scheme, " ")
+	line = appendEscaped(line, rest, " ")
 	line = append(line, `" "`...)
 	line = appendEscaped(line, cut(orHyphen(e.UserAgent), maxText), " ")
 	return append(line, '"')

@@ -41,7 +41,7 @@
 // Squid does it, %, brackets and the backslash. In the combined format quotes
 // and backslashes have a backslash before them, and what is not printable ASCII
 // is written \xhh or as one of \b \n \r \t \v, as Apache does it. Credentials in
-// a URL are never written, queries only where Config.KeepQuery says so, and
-// every text is cut at a bound. Where people are hidden (package privacy), a
-// pseudonym or a hyphen stands for clients and users.
+// a URL are never written, queries only where Config.KeepQuery says so, in a
+// Referer neither, and every text is cut at a bound. Where people are hidden
+// (package privacy), a pseudonym or a hyphen stands for clients and users.
 package accesslog

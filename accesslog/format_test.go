@@ -70,6 +70,7 @@ func sample() []Entry {
 		{End: start, Client: desk, Status: 400, Sent: 300, SentBody: 100, Method: "GARBAGE", ContentType: "text/plain"},
 		{End: start, Client: desk},
 		{},
+		with(page(), func(e *Entry) { e.Referer = "https://alice:apogee@www.rockets.example/search?q=alice" }),
 		// What tries to be more than one line, or more than one field.
 		with(page(), func(e *Entry) {
 			e.Method, e.User = "G T\"", "eve\r\n10.0.0.1 - \"%[x]\\ \x00"

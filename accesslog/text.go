@@ -33,11 +33,20 @@ func (e *Entry) status() int64 {
 // unreadable stands where Squid writes a URL and there is none.
 const unreadable = "error:invalid-request"
 
-// loggedURL is the URL in two pieces, between which the credentials were, and,
+// loggedURL is the URL of a request as it is logged, in two pieces.
+func loggedURL(e *Entry, keepQuery bool) (scheme, rest string) {
+	scheme, rest = publicURL(e.URL, keepQuery || e.Method == "CONNECT")
+	if scheme == "" && rest == "" {
+		return "", unreadable
+	}
+	return scheme, rest
+}
+
+// publicURL is a URL in two pieces, between which the credentials were, and,
 // unless keepQuery, with nothing behind its question mark, which stays, as at
 // Squid.
-func loggedURL(e *Entry, keepQuery bool) (scheme, rest string) {
-	rest = e.URL
+func publicURL(url string, keepQuery bool) (scheme, rest string) {
+	rest = url
 	if i := strings.Index(rest, "://"); i >= 0 {
 		scheme, rest = rest[:i+len("://")], rest[i+len("://"):]
 	}
@@ -46,11 +55,8 @@ func loggedURL(e *Entry, keepQuery bool) (scheme, rest string) {
 		authority = authority[:i]
 	}
 	rest = rest[strings.LastIndexByte(authority, '@')+1:]
-	if i := strings.IndexByte(rest, '?'); i >= 0 && !keepQuery && e.Method != "CONNECT" {
+	if i := strings.IndexByte(rest, '?'); i >= 0 && !keepQuery {
 		rest = rest[:i+1]
-	}
-	if scheme == "" && rest == "" {
-		return "", unreadable
 	}
 	return cut(scheme, maxWord), cut(rest, maxText)
 }

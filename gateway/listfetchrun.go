@@ -76,6 +76,7 @@ func (f *listFetcher) reconcile(ctx context.Context, followed map[string]*follow
 		its, cancel := context.WithCancel(ctx)
 		l := &followedList{source: source, cancel: cancel, done: make(chan struct{}), again: make(chan struct{}, 1)}
 		followed[key] = l
+		f.deps.metrics.follow(source.Name)
 		first := f.first(source, key, due)
 		following.Go(func() {
 			defer close(l.done)

@@ -29,6 +29,14 @@ func newListMetrics(reg prometheus.Registerer) *listMetrics {
 	return m
 }
 
+// follow shows a list with every result at 0: Prometheus sees no increase in a
+// series that begins with its first event.
+func (m *listMetrics) follow(list string) {
+	for _, result := range []string{fetchFresh, fetchUnchanged, fetchNetwork, fetchStatus, fetchSize, fetchChecksum, fetchFormat, fetchShrunk, fetchTests, fetchDisk} {
+		m.fetches.WithLabelValues(list, result)
+	}
+}
+
 // fetched counts one fetch.
 func (m *listMetrics) fetched(list, result string, took time.Duration) {
 	m.fetches.WithLabelValues(list, result).Inc()

@@ -37,7 +37,7 @@ func New(config Config, dependencies Dependencies) (*Dialer, error) {
 		if parents[c.Name], err = newParent(c, d); err != nil {
 			return nil, err
 		}
-		d.metrics.turned(c.Name, true)
+		d.metrics.begin(c.Name)
 	}
 	if d.routes, err = newRoutes(config.Routes, parents); err != nil {
 		return nil, err

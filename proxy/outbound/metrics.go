@@ -43,6 +43,15 @@ func (m *metrics) register(registerer prometheus.Registerer) error {
 	return nil
 }
 
+// begin shows a parent with every result at 0: Prometheus sees no increase in a
+// series that begins with its first event.
+func (m *metrics) begin(parent string) {
+	for _, result := range []string{resultOK, resultCancelled, resultTimeout, resultRefused, resultUnreachable, resultDenied, resultCredentials, resultError} {
+		m.dials.WithLabelValues(parent, result)
+	}
+	m.turned(parent, true)
+}
+
 func (m *metrics) dialled(parent, result string) {
 	if parent == Direct && result == resultOK {
 		m.directOK.Inc()

@@ -212,6 +212,7 @@ func TestPages(t *testing.T) {
 		{"```sh\ncurl -s http://127.0.0.1:9180/metrics | grep sallyport_proxy_tunnels\n```\n", ""},
 		{"```sh\ncurl -s http://127.0.0.1:9180/metrics | grep sallyport_proxy_tunnelz\n```\n", "exported by nobody"},
 		{"`sallyport_decisions_total{door=\"dns\" > 1`", "cannot be read"},
+		{"`nft list counters table inet sallyport_egress`, and `sallyport_VERSION-1_ARCH.deb`", ""},
 	} {
 		c := newChecker(t, metricsRows)
 		c.page("page.md", tc.page)

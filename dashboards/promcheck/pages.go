@@ -140,7 +140,7 @@ func codeOf(text string) []code {
 }
 
 // looksLikeQuery is code that can hardly be anything else.
-var looksLikeQuery = regexp.MustCompile(`^[a-z_ ()]*\(?(sallyport_\w+|[a-z_]+:sallyport_\w+:\w+)\s*([\[{)<>=!/*+-]|$)`)
+var looksLikeQuery = regexp.MustCompile(`^[a-z_ ()]*\(?(sallyport_[a-z0-9_]+|[a-z_]+:sallyport_\w+:\w+)\s*([\[{)<>=!/*+-]|$)`)
 
 // sample is a line of an exposition: a series and its value.
 var sample = regexp.MustCompile(`^((?:[a-z_]+:)?sallyport_[\w:]+(?:\{.*\})?) (?:[-+0-9.eE]+|…)$`)
@@ -159,7 +159,8 @@ func (c *checker) code(code code) {
 		if strings.Contains(text, "…") {
 			return // shortened for the reader; its names have been looked at
 		}
-		if code.promql || looksLikeQuery.MatchString(text) {
+		m := looksLikeQuery.FindStringSubmatch(text)
+		if code.promql || m != nil && !slices.Contains(notMetrics, m[1]) {
 			c.complain("%s cannot be read: %v", text, err)
 		}
 		return

@@ -19,6 +19,7 @@ type policyCollector struct {
 	now     func() time.Time
 
 	rules      *prometheus.Desc
+	applying   *prometheus.Desc
 	exceptions *prometheus.Desc
 	edge       *prometheus.Desc
 	onDisk     *prometheus.Desc
@@ -31,6 +32,8 @@ func newPolicyCollector(path string, program func() *policy.Program, now func() 
 		now:     now,
 		rules: prometheus.NewDesc("sallyport_policy_rules",
 			"Rules of the policy in force, by action; a rule that is only rehearsed counts as monitor.", []string{"action"}, nil),
+		applying: prometheus.NewDesc("sallyport_policy_rules_applying",
+			"Those of the rules that apply now, by their dates and hours, by action.", []string{"action"}, nil),
 		exceptions: prometheus.NewDesc("sallyport_policy_exceptions",
 			"Exceptions of the policy in force, by state: upcoming, in_force or expired.", []string{"state"}, nil),
 		edge: prometheus.NewDesc("sallyport_policy_next_edge_timestamp_seconds",
@@ -42,7 +45,7 @@ func newPolicyCollector(path string, program func() *policy.Program, now func() 
 
 // Describe is of [prometheus.Collector].
 func (c *policyCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.rules, c.exceptions, c.edge, c.onDisk} {
+	for _, desc := range []*prometheus.Desc{c.rules, c.applying, c.exceptions, c.edge, c.onDisk} {
 		out <- desc
 	}
 }
@@ -55,6 +58,9 @@ func (c *policyCollector) Collect(out chan<- prometheus.Metric) {
 	program, now := c.program(), c.now()
 	for action, n := range program.RuleActions() {
 		gauge(c.rules, float64(n), action.String())
+	}
+	for action, n := range program.RuleActionsAt(now) {
+		gauge(c.applying, float64(n), action.String())
 	}
 	states := program.ExceptionStates(now)
 	gauge(c.exceptions, float64(states.Upcoming), "upcoming")

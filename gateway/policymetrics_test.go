@@ -111,6 +111,7 @@ default: allow
 rules:
   - {name: ban, what: {apps: [zoom]}, action: block}
   - {name: coach, what: {domains: [coach.example]}, action: warn}
+  - {name: dated, what: {apps: [webex]}, action: block, when: {until: "2026-03-03"}}
   - {name: try, what: {domains: [try.example]}, action: block, enforcement: report-only}
 `
 	g := start(t, rules+`
@@ -123,22 +124,29 @@ exceptions:
 	for _, at := range []struct {
 		day                        int
 		upcoming, inForce, expired string
+		blocking                   string
 		edge                       string
 	}{
-		{1, "1", "0", "0", day(2)},
-		{3, "0", "1", "0", day(4)},
-		{4, "0", "0", "1", ""},
+		{1, "1", "0", "0", "2", day(2)},
+		{2, "0", "1", "0", "2", day(3)},
+		{3, "0", "1", "0", "1", day(4)},
+		{4, "0", "0", "1", "1", ""},
 	} {
 		clock.set(time.Date(2026, 3, at.day, 12, 0, 0, 0, time.UTC))
 		for series, want := range map[string]string{
 			`sallyport_policy_exceptions{state="upcoming"}`: at.upcoming,
 			`sallyport_policy_exceptions{state="in_force"}`: at.inForce,
 			`sallyport_policy_exceptions{state="expired"}`:  at.expired,
-			`sallyport_policy_rules{action="block"}`:        "1",
+			`sallyport_policy_rules{action="block"}`:        "2",
 			`sallyport_policy_rules{action="warn"}`:         "1",
 			`sallyport_policy_rules{action="monitor"}`:      "1",
 			`sallyport_policy_rules{action="allow"}`:        "0",
-			nextEdgeAt:                                      at.edge,
+
+			`sallyport_policy_rules_applying{action="block"}`: at.blocking,
+			`sallyport_policy_rules_applying{action="warn"}`:  "1",
+			`sallyport_policy_rules_applying{action="allow"}`: "0",
+
+			nextEdgeAt: at.edge,
 		} {
 			if got := g.metric(series); got != want {
 				t.Errorf("on day %d: %s is %q, want %q", at.day, series, got, want)

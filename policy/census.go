@@ -30,13 +30,26 @@ func (p *Program) ExceptionStates(t time.Time) ExceptionStates {
 // and hours: [ActionMonitor] is what a refusing rule does that is only rehearsed
 // (report-only). Exceptions and the default are not among them.
 func (p *Program) RuleActions() map[Action]int {
-	counts := map[Action]int{ActionBlock: 0, ActionWarn: 0, ActionAllow: 0, ActionMonitor: 0}
+	return p.countRules(func(int) bool { return true })
+}
+
+// RuleActionsAt is RuleActions of the rules alone that apply at t by their
+// dates and hours.
+func (p *Program) RuleActionsAt(t time.Time) map[Action]int {
+	return p.countRules(p.epochAt(t).active.has)
+}
+
+// countRules counts, by what they do, the rules that count.
+func (p *Program) countRules(counts func(rule int) bool) map[Action]int {
+	n := map[Action]int{ActionBlock: 0, ActionWarn: 0, ActionAllow: 0, ActionMonitor: 0}
 	for i := len(p.document.Exceptions); i < len(p.rules); i++ {
-		if p.monitors[i] {
-			counts[ActionMonitor]++
-			continue
+		switch {
+		case !counts(i):
+		case p.monitors[i]:
+			n[ActionMonitor]++
+		default:
+			n[p.rules[i].Action]++
 		}
-		counts[p.rules[i].Action]++
 	}
-	return counts
+	return n
 }

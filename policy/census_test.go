@@ -68,3 +68,39 @@ exceptions:
 		}
 	}
 }
+
+// TestRuleActionsAt walks over a working day and past a ban's end.
+func TestRuleActionsAt(t *testing.T) {
+	p := compileText(t, `
+version: 1
+timezone: UTC
+default: allow
+rules:
+  - {name: lunch, what: {domains: [a.example]}, action: allow, when: {hours: ["Mon-Fri 12:00-13:00"]}}
+  - {name: hours, what: {domains: [a.example]}, action: block, when: {hours: ["Mon-Fri 09:00-17:00"]}}
+  - {name: dated, what: {domains: [b.example]}, action: block, when: {until: "2026-03-03"}}
+  - {name: always, what: {domains: [c.example]}, action: warn}
+  - {name: try, what: {domains: [d.example]}, action: block, enforcement: report-only, when: {from: "2026-03-03"}}
+exceptions:
+  - {name: not-a-rule, what: {domains: [f.b.example]}, until: "2030-01-01", reason: x, approved_by: y}
+`, nil)
+	for _, tc := range []struct {
+		at                          string
+		block, warn, allow, monitor int
+	}{
+		{"2026-03-02T08:59:59Z", 1, 1, 0, 0},
+		{"2026-03-02T09:00:00Z", 2, 1, 0, 0},
+		{"2026-03-02T12:00:00Z", 2, 1, 1, 0},
+		{"2026-03-02T17:00:00Z", 1, 1, 0, 0},
+		{"2026-03-03T00:00:00Z", 0, 1, 0, 1},
+	} {
+		at, err := time.Parse(time.RFC3339, tc.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[policy.Action]int{policy.ActionBlock: tc.block, policy.ActionWarn: tc.warn, policy.ActionAllow: tc.allow, policy.ActionMonitor: tc.monitor}
+		if got := p.RuleActionsAt(at); !maps.Equal(got, want) {
+			t.Errorf("at %s: %v, want %v", tc.at, got, want)
+		}
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/proxy/relay"
 )
@@ -28,7 +26,21 @@ type carrier struct {
 // Greet judges the server name if the client's first bytes are a ClientHello,
 // or the host if they are a plain request. Until they are there, and have been
 // judged, nothing goes up.
-func (c *carrier) Greet(piece []byte, occasion relay.Occasion) relay.Greeting {
+//
+// It is called by goroutines of the relay, which carry all other tunnels: a
+// panic would end the process. What could not be judged is refused.
+func (c *carrier) Greet(piece []byte, occasion relay.Occasion) (greeting relay.Greeting) {
+	defer func() {
+		if mistake := recover(); mistake != nil {
+			c.tunnel.server.mistaken("panic while judging how a tunnel begins", mistake)
+			greeting = relay.Greeting{Then: relay.Refuse}
+		}
+	}()
+	return c.listen(piece, occasion)
+}
+
+// listen is Greet.
+func (c *carrier) listen(piece []byte, occasion relay.Occasion) relay.Greeting {
 	limit := c.tunnel.server.config.Timeouts.FirstByte
 	if len(piece) > 0 && c.begun.IsZero() {
 		c.begun = time.Now()
@@ -195,6 +207,6 @@ func (c *carrier) rescue() {
 	if mistake := recover(); mistake != nil {
 		_ = c.client.Close()
 		c.tunnel.finish()
-		c.tunnel.server.dependencies.Log.Error("panic while ending a tunnel", zap.Any("panic", mistake), zap.Stack("stack"))
+		c.tunnel.server.mistaken("panic while ending a tunnel", mistake)
 	}
 }

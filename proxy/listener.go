@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
-
-	"go.uber.org/zap"
 )
 
 // listener accepts client connections, up to a number of them that all the
@@ -154,7 +152,7 @@ func (s *Server) serveClient(l *listener, conn *clientConn) {
 			return
 		}
 		s.hangUp(conn)
-		s.dependencies.Log.Error("panic while serving a connection", zap.Any("panic", mistake), zap.Stack("stack"))
+		s.mistaken("panic while serving a connection", mistake)
 	}()
 	if s.introduced(l, conn) {
 		l.serve(l, conn)

@@ -35,6 +35,7 @@ type metrics struct {
 	dials    *prometheus.HistogramVec
 	shed     *prometheus.CounterVec
 	answers  *answerTimes
+	panics   prometheus.Counter
 
 	mismatches *prometheus.CounterVec
 }
@@ -69,6 +70,10 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Help: "Connections and tunnels turned away at a maximum, or because nothing that could be read came about.",
 		}, []string{"reason"}),
 		answers: newAnswerTimes(),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_proxy_panics_total",
+			Help: "Connections and tunnels that a mistake in the program has ended: it must be 0.",
+		}),
 		mismatches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_mismatches_total",
 			Help: "Connections that name another destination than they asked for, by kind and by what became of them.",
@@ -90,7 +95,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed, m.mismatches, m.answers.vec} {
+	for _, collector := range []prometheus.Collector{m.requests, m.tunnels, bytes, m.closed, m.dials, m.shed, m.mismatches, m.answers.vec, m.panics} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("proxy: register metrics: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -71,5 +72,48 @@ func TestPanicsEndOneTunnel(t *testing.T) {
 				t.Errorf("%v tunnels are counted as closed, want %v", sum, closed)
 			}
 		})
+	}
+}
+
+// TestPanicWhileGreeting: how a tunnel begins is judged by goroutines that carry
+// all the others, and what could not be judged does not go up.
+func TestPanicWhileGreeting(t *testing.T) {
+	target := origin(t, echoing).String()
+	d := open(t, nil)
+	other := d.tunnel(target)
+	d.decide(func(r *policy.Request) policy.Verdict {
+		if len(r.Claimed) > 0 {
+			panic("claimed")
+		}
+		return memo(r)
+	})
+	c := d.tunnel(target)
+	c.send("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if said, err := io.ReadAll(c); len(said) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client was told %q, %v; want the end", said, err)
+	}
+	d.awaitMetric(1, "sallyport_proxy_panics_total")
+	d.awaitMetric(1, "sallyport_proxy_tunnels")
+	_, ends := d.await(2, 1)
+	if n := ends[0].BytesUp; n != 0 {
+		t.Errorf("%d bytes went up", n)
+	}
+	other.echo("still here")
+}
+
+// TestPanicWhileServing: what net/http recovers from is counted, and what it is
+// asked to abort is no mistake.
+func TestPanicWhileServing(t *testing.T) {
+	d := open(t, nil)
+	for i, mistake := range []any{"decided", http.ErrAbortHandler} {
+		d.decide(func(*policy.Request) policy.Verdict { panic(mistake) })
+		c := d.client()
+		c.send("GET http://www.corp.example/ HTTP/1.1\r\nHost: www.corp.example\r\n\r\n")
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if said, err := io.ReadAll(c); len(said) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%d: the client was told %q, %v; want the end", i, said, err)
+		}
+		d.awaitMetric(1, "sallyport_proxy_panics_total")
 	}
 }

@@ -228,6 +228,7 @@ type connKey struct{}
 // ServeHTTP answers one request. It is called by the server's own listeners
 // only.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.abort()
 	if !s.requests.Enter() {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "the proxy is stopping", http.StatusServiceUnavailable)

@@ -9,6 +9,7 @@ import (
 // serveStream serves one stream of HTTP/2: a CONNECT (RFC 9113 §8.5), whose
 // stream then is the tunnel, or a plain request.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
+	defer s.abort()
 	if !s.requests.Enter() {
 		w.Header().Set("Connection", "close") // net/http makes a GOAWAY of it
 		http.Error(w, "the proxy is stopping", http.StatusServiceUnavailable)

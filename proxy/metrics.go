@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -118,7 +119,21 @@ const (
 )
 
 func (m *metrics) answered(method string, code int) {
-	m.requests.WithLabelValues(method, strconv.Itoa(code)).Inc()
+	m.requests.WithLabelValues(method, strconv.Itoa(countedCode(code))).Inc()
+}
+
+// countedCode is the status code under which one is counted. An origin may
+// answer with any, and none may make series that nobody expects: what has no
+// name is its class, and what has no class a server's error (RFC 9110 §15).
+func countedCode(code int) int {
+	switch {
+	case code == statusClientGone || http.StatusText(code) != "":
+		return code
+	case code < 100 || code > 599:
+		return http.StatusInternalServerError
+	default:
+		return code / 100 * 100
+	}
 }
 
 func (m *metrics) dialled(result string, took time.Duration) {

@@ -29,7 +29,7 @@ func TestPrometheus(t *testing.T) {
 	dir := t.TempDir()
 	p := startPrometheus(t, map[string]string{"a": f.a.admin, "b": f.b.admin},
 		[]string{hastened(t, dir, "rules.yaml"), hastened(t, dir, "alerts.yaml")}, pager.address)
-	w := &watch{prometheus: p}
+	w := &watch{prometheus: p, pager: pager}
 
 	w.healthy(t)
 	w.through(t, f.breakages(t))
@@ -40,7 +40,6 @@ func TestPrometheus(t *testing.T) {
 		name: "a surge", want: []string{"SallyportRefusalsSurge ticket dns"},
 		begin: func() { people.zoom.Store(20) }, end: func() { people.zoom.Store(1) },
 	})
-	pager.wantNotified(t)
 	t.Run("recorded", func(t *testing.T) { wantRecorded(t, p) })
 	t.Run("panels", func(t *testing.T) { wantPanels(t, p) })
 
@@ -49,14 +48,22 @@ func TestPrometheus(t *testing.T) {
 	w.only(t, "both are gone", func() { f.a.stop(t) }, []string{"SallyportDown page"}, append(follows, "SallyportInstanceDown ticket b"))
 }
 
-// watch is somebody who looks at the alerts of a Prometheus.
-type watch struct{ prometheus *prometheusServer }
+// watch is somebody who looks at the alerts of a Prometheus, and at what an
+// Alertmanager tells of them.
+type watch struct {
+	prometheus *prometheusServer
+	pager      *pager
+}
 
-// trouble is something that begins and ends, what must fire between, and what
-// may because it follows.
+// trouble is something that begins and ends, what must fire between, what may
+// because it follows, and which of it a receiver must be told of, and of its end.
+// While it lasts nobody may be told of the tickets that follow from another
+// alert; as it ends, one of the two may end a round before the other.
 type trouble struct {
 	name       string
 	want, may  []string
+	told       [][2]string // receiver, alert
+	untold     []string
 	begin, end func()
 }
 
@@ -84,6 +91,10 @@ func (w *watch) healthy(t *testing.T) {
 func (w *watch) through(t *testing.T, x trouble) {
 	t.Helper()
 	w.only(t, x.name, x.begin, x.want, x.may)
+	for _, told := range x.told {
+		w.pager.wantTold(t, told[0], told[1])
+	}
+	w.pager.wantUntold(t, x.untold)
 	x.end()
 	w.until(t, x.name+" is over", append(slices.Clone(x.want), x.may...), func(firing []string) error {
 		if len(firing) > 0 {
@@ -91,6 +102,9 @@ func (w *watch) through(t *testing.T, x trouble) {
 		}
 		return nil
 	})
+	for _, told := range x.told {
+		w.pager.wantEnded(t, told[0], told[1])
+	}
 }
 
 // only wants these alerts to fire after something has happened, and no others but
@@ -157,6 +171,12 @@ func (f *watchedFleet) breakages(t *testing.T) trouble {
 			"SallyportCertificateExpiring page a tls", "SallyportCertificateExpiring ticket a tls",
 			"SallyportCertificateExpiring page a", "SallyportCertificateExpiring ticket a",
 		},
+		told: [][2]string{
+			{"page", "SallyportCertificateExpiring page a tls"},
+			{"ticket", "SallyportPolicyReloadFailing ticket a"},
+			{"ticket", "SallyportListStale ticket b partners"},
+		},
+		untold: []string{"SallyportCertificateExpiring ticket a tls"}, // there is a page of it
 		// What is sent to the parent fails.
 		may: []string{"SallyportProxyErrors ticket a", "SallyportProxyErrors ticket b", "SallyportProxyErrors page a", "SallyportProxyErrors page b"},
 		begin: func() {
@@ -198,6 +218,9 @@ func (f *watchedFleet) holes(t *testing.T) trouble {
 			"SallyportPolicyBehind ticket b",
 			"SallyportPolicyRevisionsDiffer ticket",
 		},
+		told: [][2]string{{"page", "SallyportBlocksGone page dns"}, {"ticket", "SallyportPolicyBehind ticket b"}},
+		// b is behind; the door refuses nothing at all.
+		untold: []string{"SallyportPolicyRevisionsDiffer ticket", "SallyportAppBlocksGone ticket zoom"},
 		begin: func() {
 			open := changed(t, f.policy, banned, "what: {apps: [zoom]}, action: allow")
 			f.b.replace(t, "policy.yaml", open)
@@ -207,8 +230,9 @@ func (f *watchedFleet) holes(t *testing.T) trouble {
 			f.a.replace(t, "policy.yaml", open+"# and an edit that does not get to b\n")
 		},
 		end: func() {
-			f.b.replace(t, "policy.yaml", f.policy)
+			// b last: it is behind for as long as the two differ.
 			f.a.replace(t, "policy.yaml", f.policy)
+			f.b.replace(t, "policy.yaml", f.policy)
 		},
 	}
 }

@@ -58,7 +58,7 @@ func (s *webServer) listen(ctx context.Context) error {
 	}
 	s.listener = l
 	s.serving.Go(func() {
-		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := s.server.Serve(newWebCrowd(l)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.log.Error("listener failed", zap.String("listener", s.name), zap.Error(err))
 		}
 	})

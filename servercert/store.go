@@ -2,6 +2,7 @@ package servercert
 
 import (
 	"crypto/tls"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,9 @@ const lookEvery = time.Second
 // Store is what a TLS listener shows and asks for. The files are read again when
 // they have changed, at most once a second and only while there are handshakes;
 // connections that are open keep what they began with. New files that are no
-// good change nothing: what was there before stays, and the log says why. Make
-// it with Load. Safe for concurrent use.
+// good change nothing, and a certificate that has expired is none while the one in
+// use has not: what was there before stays, and the log says why. Make it with
+// Load. Safe for concurrent use.
 type Store struct {
 	files   Files
 	log     *zap.Logger
@@ -49,6 +51,9 @@ func (s *Store) Reload() error {
 func (s *Store) reload() error {
 	s.looked.Store(time.Now().UnixNano())
 	fresh, err := s.files.read()
+	if err == nil {
+		err = s.worse(fresh, time.Now())
+	}
 	if err != nil {
 		if err.Error() != s.failure && s.current.Load() != nil {
 			s.log.Error("certificate not reloaded: the old one stays", zap.Error(err))
@@ -62,11 +67,24 @@ func (s *Store) reload() error {
 	if old != nil {
 		s.log.Info("certificate reloaded", zap.String("file", s.files.Certificate), expiry)
 	}
-	if time.Now().After(fresh.certificate.Leaf.NotAfter) {
+	if expired(fresh, time.Now()) {
 		s.log.Warn("certificate has expired: clients will refuse it", zap.String("file", s.files.Certificate), expiry)
 	}
 	return nil
 }
+
+// worse is an error where a certificate is no longer good, and the one in use
+// still is: a tool that put back a backup, or took the wrong file.
+func (s *Store) worse(fresh *credentials, now time.Time) error {
+	old := s.current.Load()
+	if old == nil || !expired(fresh, now) || expired(old, now) {
+		return nil
+	}
+	return fmt.Errorf("read certificate %q: it expired at %s, and the one in use is good until %s: renew it",
+		s.files.Certificate, fresh.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339), old.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
+}
+
+func expired(c *credentials, now time.Time) bool { return now.After(c.certificate.Leaf.NotAfter) }
 
 // NotAfter is when the certificate in use expires. Where nobody shakes hands,
 // Refresh before makes it the one in the files.

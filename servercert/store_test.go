@@ -128,3 +128,49 @@ func TestExpired(t *testing.T) {
 		t.Error("nobody was warned")
 	}
 }
+
+// TestExpiredReplacesNothingGood: a pair that has expired is not taken for one
+// that is good, is complained of once, and is taken where there is nothing better.
+// What is in use and has expired is not held on to.
+func TestExpiredReplacesNothingGood(t *testing.T) {
+	a := testpki.New(t, "root")
+	files := filesOf(t, a)
+	core, logs := observer.New(zapcore.InfoLevel)
+	s, err := Load(files, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.every = 0
+	first := s.NotAfter()
+	past := time.Now().Add(-time.Hour).Truncate(time.Second)
+	a.Renew(t, files.Certificate, files.Key, past)
+	for range 3 {
+		s.Refresh()
+	}
+	if !s.NotAfter().Equal(first) {
+		t.Fatal("an expired certificate took the place of a good one")
+	}
+	if n := logs.FilterMessageSnippet("the old one stays").Len(); n != 1 {
+		t.Errorf("%d complaints", n)
+	}
+	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "expired at") {
+		t.Errorf("Reload says %v", err)
+	}
+	next := first.Add(time.Hour).Truncate(time.Second)
+	a.Renew(t, files.Certificate, files.Key, next)
+	s.Refresh()
+	if !s.NotAfter().Equal(next) {
+		t.Error("a good one was not taken after it")
+	}
+
+	a.Renew(t, files.Certificate, files.Key, past)
+	s, err = Load(files, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := past.Add(-time.Hour)
+	a.Renew(t, files.Certificate, files.Key, earlier)
+	if err := s.Reload(); err != nil || !s.NotAfter().Equal(earlier) {
+		t.Errorf("expired for expired: %v, in use %v", err, s.NotAfter())
+	}
+}

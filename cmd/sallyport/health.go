@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -131,8 +132,22 @@ func askReadiness(ctx context.Context, address string) (healthResult, error) {
 	return healthResult{
 		Address:  address,
 		Ready:    *said.Ready && response.StatusCode == http.StatusOK,
-		Problems: orEmpty(said.Problems),
+		Problems: orEmpty(printable(said.Problems)),
 	}, nil
+}
+
+// printable takes out what a terminal would obey: whoever answers at an address
+// may be anybody.
+func printable(texts []string) []string {
+	for i, text := range texts {
+		texts[i] = strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return '\ufffd'
+		}, text)
+	}
+	return texts
 }
 
 func showHealth(p process, result healthResult, asJSON bool) error {

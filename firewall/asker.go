@@ -12,23 +12,46 @@ import (
 // asker puts questions to a policy, and notes what came up on the way.
 type asker struct {
 	Settings
-	program      *policy.Program
-	clients      []policy.AddrRange
-	destinations []policy.AddrRange // those that some refusing rule names
+	program  *policy.Program
+	families [2]family // IPv4, IPv6
 
 	edge   time.Time                      // the first at which some answer changes
 	opened map[string]map[string][]string // why something is left out -> rule -> apps
 }
 
+// family is the addresses of IPv4, or those of IPv6.
+type family struct {
+	clients      []kind
+	destinations []kind // those that some refusing rule names
+}
+
 func newAsker(p *policy.Program, s Settings) *asker {
-	a := &asker{Settings: s, program: p, clients: p.ClientSpans(), opened: map[string]map[string][]string{}}
+	a := &asker{Settings: s, program: p, opened: map[string]map[string][]string{}}
 	named := p.WholeScope(policy.DoorProxy).Named(0).Addrs
+	var destinations []policy.AddrRange
 	for _, span := range p.DestinationSpans() {
 		if within(named, span.First) {
-			a.destinations = append(a.destinations, span)
+			destinations = append(destinations, span)
 		}
 	}
+	clients4, clients6 := byFamily(p.ClientSpans())
+	destinations4, destinations6 := byFamily(destinations)
+	a.families = [2]family{
+		{kinds(clients4, p.ClientClass), kinds(destinations4, p.DestinationClass)},
+		{kinds(clients6, p.ClientClass), kinds(destinations6, p.DestinationClass)},
+	}
 	return a
+}
+
+// byFamily are the ranges of IPv4, and those of IPv6 behind them.
+func byFamily(all []policy.AddrRange) (v4, v6 []policy.AddrRange) {
+	from, _ := slices.BinarySearchFunc(all, true, func(r policy.AddrRange, _ bool) int {
+		if r.First.Is4() {
+			return -1
+		}
+		return 0
+	})
+	return all[:from], all[from:]
 }
 
 // within reports whether an address is in one of some ranges, which are sorted,
@@ -47,25 +70,25 @@ func within(ranges []policy.AddrRange, addr netip.Addr) bool {
 	return found
 }
 
-// refused are the destinations that a client is refused at a port, and why.
-func (a *asker) refused(client netip.Addr, six bool, protocol policy.Protocol, port uint16) ([]policy.AddrRange, []Reason) {
-	var refused []policy.AddrRange
+// refused are the kinds of destinations that a client is refused at a port, and why.
+func (a *asker) refused(client netip.Addr, destinations []kind, protocol policy.Protocol, port uint16) ([]int, []Reason) {
+	var refused []int
 	var because []Reason
 	subject := a.program.Subject(policy.Identity{Addr: client})
-	for _, span := range family(a.destinations, six) {
+	for i := range destinations {
 		v := a.program.Decide(&policy.Request{
 			Subject: subject, Door: policy.DoorProxy, At: a.At,
-			Protocol: protocol, Port: port, Host: policy.HostFromAddr(span.First),
+			Protocol: protocol, Port: port, Host: policy.HostFromAddr(destinations[i].example),
 		})
 		if a.passes(&v) {
 			continue
 		}
-		refused = append(refused, span)
+		refused = append(refused, i)
 		if reason := (Reason{v.RuleName(), v.AppID()}); !slices.Contains(because, reason) {
 			because = append(because, reason)
 		}
 	}
-	return joined(refused), unite(nil, because)
+	return refused, unite(nil, because)
 }
 
 // passes reports whether a verdict lets packets through, and notes why something

@@ -49,9 +49,9 @@ func (a *asker) withoutAddresses() []Omitted {
 		if !ok {
 			continue
 		}
-		for _, client := range a.clients {
+		for _, client := range slices.Concat(a.families[0].clients, a.families[1].clients) {
 			v := a.program.Decide(&policy.Request{
-				Subject: a.program.Subject(policy.Identity{Addr: client.First}), Door: policy.DoorProxy, At: a.At,
+				Subject: a.program.Subject(policy.Identity{Addr: client.example}), Door: policy.DoorProxy, At: a.At,
 				Protocol: policy.ProtocolUDP, Port: 443, Host: host,
 			})
 			if v.Action == policy.ActionBlock && v.AppID() == app.ID && !slices.Contains(byRule[v.RuleName()], appText(app)) {

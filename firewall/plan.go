@@ -80,24 +80,37 @@ func Make(p *policy.Program, s Settings) *Plan {
 // refusals asks port by port, and puts together the ports for which the answer
 // is the same.
 func (a *asker) refusals(six bool, protocol policy.Protocol) []Refusal {
+	of := &a.families[0]
+	if six {
+		of = &a.families[1]
+	}
 	type answer struct {
-		ports    []policy.PortRange
-		refusals []Refusal
+		ports   []policy.PortRange
+		classes []*class
 	}
 	var answers []*answer
-	byText := map[string]*answer{}
+	byKey := map[string]*answer{}
 	spans := portSpans(a.program, protocol)
 	for _, ports := range spans {
-		refusals, text := a.atPort(six, protocol, ports.From)
-		if byText[text] == nil {
-			byText[text] = &answer{refusals: refusals}
-			answers = append(answers, byText[text])
+		classes, key := a.atPort(of, protocol, ports.From)
+		if byKey[key] == nil {
+			byKey[key] = &answer{classes: classes}
+			answers = append(answers, byKey[key])
 		}
-		byText[text].ports = append(byText[text].ports, ports)
+		byKey[key].ports = append(byKey[key].ports, ports)
 	}
 	var all []Refusal
+	written := map[string][]string{} // many answers may be about the same destinations
 	for _, got := range answers {
-		for _, r := range got.refusals {
+		for _, c := range got.classes {
+			key := keyOf(c.destinations)
+			if written[key] == nil {
+				written[key] = texts(spansOf(of.destinations, c.destinations))
+			}
+			r := Refusal{Protocol: protocol.String(), Destinations: written[key], Because: c.because, six: six}
+			if len(c.clients) < len(of.clients) {
+				r.Clients = texts(spansOf(of.clients, c.clients))
+			}
 			if len(got.ports) < len(spans) {
 				r.Ports = portTexts(got.ports)
 			}
@@ -107,56 +120,37 @@ func (a *asker) refusals(six bool, protocol policy.Protocol) []Refusal {
 	return all
 }
 
-// atPort asks for every client, and puts together those that are refused the
-// same. The text tells results apart.
-func (a *asker) atPort(six bool, protocol policy.Protocol, port uint16) ([]Refusal, string) {
-	type class struct {
-		clients      []policy.AddrRange
-		destinations []policy.AddrRange
-		because      []Reason
-	}
+// class is clients who are refused the same destinations, both by kind.
+type class struct {
+	clients      []int
+	destinations []int
+	because      []Reason
+}
+
+// atPort asks for every kind of client, and puts together those that are refused the
+// same. The key tells results apart.
+func (a *asker) atPort(of *family, protocol policy.Protocol, port uint16) ([]*class, string) {
 	var classes []*class
-	byText := map[string]*class{}
-	clients := family(a.clients, six)
-	for _, client := range clients {
-		destinations, because := a.refused(client.First, six, protocol, port)
+	byKey := map[string]*class{}
+	for i := range of.clients {
+		destinations, because := a.refused(of.clients[i].example, of.destinations, protocol, port)
 		if len(destinations) == 0 {
 			continue
 		}
-		key := strings.Join(texts(destinations), " ")
-		if byText[key] == nil {
-			byText[key] = &class{destinations: destinations, because: because}
-			classes = append(classes, byText[key])
+		key := keyOf(destinations)
+		if byKey[key] == nil {
+			byKey[key] = &class{destinations: destinations}
+			classes = append(classes, byKey[key])
 		}
-		c := byText[key]
-		c.clients = append(c.clients, client)
+		c := byKey[key]
+		c.clients = append(c.clients, i)
 		c.because = unite(c.because, because)
 	}
-	var all []Refusal
-	var text strings.Builder
+	var key strings.Builder
 	for _, c := range classes {
-		r := Refusal{Protocol: protocol.String(), Destinations: texts(c.destinations), Because: c.because, six: six}
-		if len(c.clients) < len(clients) {
-			r.Clients = texts(joined(c.clients))
-		}
-		all = append(all, r)
-		text.WriteString(strings.Join(r.Clients, " ") + ">" + strings.Join(r.Destinations, " ") + ";")
+		key.WriteString(keyOf(c.clients) + ">" + keyOf(c.destinations) + ";")
 	}
-	return all, text.String()
-}
-
-// family are the ranges of one family.
-func family(all []policy.AddrRange, six bool) []policy.AddrRange {
-	from, _ := slices.BinarySearchFunc(all, true, func(r policy.AddrRange, _ bool) int {
-		if r.First.Is4() {
-			return -1
-		}
-		return 0
-	})
-	if six {
-		return all[from:]
-	}
-	return all[:from]
+	return classes, key.String()
 }
 
 // joined puts together ranges that touch one another. They must be sorted.

@@ -3,6 +3,7 @@ package firewall
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -225,5 +226,34 @@ func TestDefaultBlockIsSaid(t *testing.T) {
 	plan := Make(compiled(t, "version: 1\ndefault: block\nrules:\n  - {name: one, what: {networks: [192.0.2.0/24]}, action: allow}\n"), Settings{})
 	if len(plan.Refusals) != 0 || len(plan.LeftOut) != 1 || plan.LeftOut[0].Rule != policy.DefaultRule {
 		t.Errorf("%+v", plan)
+	}
+}
+
+// TestPlanOfManyNetworks has sixty groups, sixty ports and three thousand networks
+// multiply: what is asked must not grow with the networks.
+func TestPlanOfManyNetworks(t *testing.T) {
+	var groups, rules, networks strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&groups, "  g%d: {networks: [10.%d.0.0/16]}\n", i, i)
+		fmt.Fprintf(&rules, "  - {name: r%d, who: {groups: [g%d]}, what: {apps: [hall], ports: [udp/%d]}, action: block}\n", i, i, 4000+2*i)
+	}
+	for i := range 3000 {
+		fmt.Fprintf(&networks, "%d.%d.%d.0/25, ", 20+i>>16, i>>8&255, i&255)
+	}
+	p := compiled(t, "version: 1\ndefault: allow\ngroups:\n"+groups.String()+
+		"apps:\n  hall: {name: Hall, category: conferencing, networks: ["+networks.String()+"]}\n"+
+		"lists: {far: {file: far.txt}}\nrules:\n"+rules.String())
+	if a := newAsker(p, Settings{At: morning}); len(a.families[0].clients) > 61 || len(a.families[0].destinations) != 1 {
+		t.Fatalf("%d kinds of clients, %d of destinations", len(a.families[0].clients), len(a.families[0].destinations))
+	}
+	plan := Make(p, Settings{At: morning})
+	if len(plan.Refusals) != 60 {
+		t.Fatalf("%d refusals", len(plan.Refusals))
+	}
+	for i, r := range plan.Refusals {
+		want := Refusal{Protocol: "udp", Clients: []string{fmt.Sprintf("10.%d.0.0/16", i)}, Ports: []string{fmt.Sprint(4000 + 2*i)}}
+		if !slices.Equal(r.Clients, want.Clients) || !slices.Equal(r.Ports, want.Ports) || len(r.Destinations) != 3000 {
+			t.Fatalf("refusal %d: clients %q, ports %q, %d destinations", i, r.Clients, r.Ports, len(r.Destinations))
+		}
 	}
 }

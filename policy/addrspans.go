@@ -1,6 +1,9 @@
 package policy
 
-import "math"
+import (
+	"math"
+	"net/netip"
+)
 
 // DestinationSpans are all addresses, cut wherever the policy or an app says
 // something else of a destination: whoever knows the verdict about one address
@@ -12,6 +15,14 @@ func (p *Program) DestinationSpans() []AddrRange { return p.addrs.spans() }
 // a client: all clients of a span, of whom nothing but their address is known,
 // are told the same. Sorted, without gaps, IPv4 first.
 func (p *Program) ClientSpans() []AddrRange { return p.clients.spans() }
+
+// DestinationClass is the same for two addresses of which the policy says the same as
+// destinations: their verdicts are equal for every client, port and time.
+func (p *Program) DestinationClass(a netip.Addr) uint32 { return p.addrs.lookup(a) }
+
+// ClientClass is the same for two addresses of which the policy says the same as
+// clients of whom nothing else is known.
+func (p *Program) ClientClass(a netip.Addr) uint32 { return p.clients.lookup(a) }
 
 // spans are the intervals that a table cuts the addresses into.
 func (t *prefixTable) spans() []AddrRange {

@@ -24,10 +24,28 @@ const (
 var madePackages = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(buildDir, "packages")
 	return dir, errors.Join(
+		beforePackages(filepath.Join(dir, versionAfter)),
 		makePackages(filepath.Join(dir, versionBefore), versionBefore, "packages"),
 		makePackages(filepath.Join(dir, versionAfter), versionAfter, "release"),
 	)
 })
+
+// What lies in the folder for packages before any are made: other people's things, and
+// one that a build of the same version has left.
+var (
+	othersFiles = []string{"image/index.json", "image-amd64.tar", "work/notes", "notes.txt", "sallyport_0.1.0_linux_amd64.cdx.json"}
+	staleFile   = "sallyport_0.9.0_linux_mips.cdx.json"
+)
+
+func beforePackages(dist string) error {
+	for _, name := range append([]string{staleFile}, othersFiles...) {
+		path := filepath.Join(dist, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("mine\n"), 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // makePackages has make make the packages, or all of a release, for this machine's
 // architecture.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -54,7 +55,7 @@ func TestPackageScripts(t *testing.T) {
 	if err != nil || len(scripts) != 7 {
 		t.Fatalf("scripts: %q, %v", scripts, err)
 	}
-	for _, name := range []string{"build", "layout", "reproducible", "tarball", "upgrade", "version"} {
+	for _, name := range []string{"build", "layout", "reproducible", "links", "tarball", "upgrade", "version"} {
 		scripts = append(scripts, filepath.Join("..", "packaging", name))
 	}
 	if r := run(t, ".", need(t, "shellcheck"), append([]string{"--shell=sh"}, scripts...)...); r.code != 0 {
@@ -142,6 +143,17 @@ func TestRelease(t *testing.T) {
 	if r := run(t, dist, "sha256sum", "--check", "--strict", "SHA256SUMS"); r.code != 0 || strings.Count(r.stdout, ": OK") != 4 {
 		t.Errorf("sha256sum: status %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
+	for _, other := range othersFiles {
+		if got := readFile(t, filepath.Join(dist, other)); got != "mine\n" {
+			t.Errorf("%s is now %q", other, got)
+		}
+	}
+	if err := exists(filepath.Join(dist, staleFile)); err == nil {
+		t.Errorf("%s of another build is still there", staleFile)
+	}
+	if left, err := filepath.Glob(filepath.Join(dist, "sallyport-work.*")); err != nil || len(left) > 0 {
+		t.Errorf("the build leaves %q behind: %v", left, err)
+	}
 	dir := t.TempDir()
 	if r := run(t, dir, "tar", "--extract", "--gzip", "--file", filepath.Join(dist, name+".tar.gz")); r.code != 0 {
 		t.Fatal(r.stderr)
@@ -154,7 +166,7 @@ func TestRelease(t *testing.T) {
 	if r := run(t, top, binary, "check", "--config", "configs/sallyport.yaml", "--strict"); r.code != 0 {
 		t.Errorf("check: %s%s", r.stdout, r.stderr)
 	}
-	for _, path := range []string{"LICENSES", "README.md", "upgrade", "man/sallyport.8", "etc/sallyport.yaml", "docs/install.md", "deploy/systemd/sallyport.service", "deploy/network", "dashboards/alerts.yaml"} {
+	for _, path := range []string{"LICENSES", "README.md", "upgrade", "man/sallyport.8", "etc/sallyport.yaml", "docs/install.md", "deploy/systemd/sallyport.service", "deploy/network", "deploy/clients/windows-dns.ps1", "dashboards/alerts.yaml"} {
 		if err := exists(filepath.Join(top, path)); err != nil {
 			t.Error(err)
 		}
@@ -195,6 +207,56 @@ func TestRelease(t *testing.T) {
 		}
 	}
 }
+
+// TestShippedLinks follows every relative link of the manual as it is shipped, in the
+// deb (where the rpm has it too) and in the tarball.
+func TestShippedLinks(t *testing.T) {
+	deb := t.TempDir()
+	if r := run(t, "/", need(t, "dpkg-deb"), "--extract", packageOf(t, versionAfter, "deb"), deb); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	packed := t.TempDir()
+	name := fmt.Sprintf("sallyport_%s_linux_%s", strings.TrimPrefix(versionAfter, "v"), runtime.GOARCH)
+	if r := run(t, packed, "tar", "--extract", "--gzip", "--file", filepath.Join(packages(t), versionAfter, name+".tar.gz")); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	for what, top := range map[string]string{
+		"deb": filepath.Join(deb, "usr/share/doc/sallyport"), "tarball": filepath.Join(packed, name),
+	} {
+		t.Run(what, func(t *testing.T) {
+			links, elsewhere := 0, 0
+			err := filepath.WalkDir(top, func(path string, _ fs.DirEntry, err error) error {
+				if err != nil || filepath.Ext(path) != ".md" {
+					return err
+				}
+				for _, m := range regexp.MustCompile(`\]\(([^)#\s]+)`).FindAllStringSubmatch(readFile(t, path), -1) {
+					switch link := m[1]; {
+					case strings.HasPrefix(link, sourceSite):
+						elsewhere++
+						// Beside what we are tested from it must be there.
+						if err := exists(filepath.Join("..", strings.TrimPrefix(link, sourceSite))); err != nil {
+							t.Errorf("%s links to %s: %v", path, link, err)
+						}
+					case strings.Contains(link, ":"):
+						// another site, or mail
+					default:
+						links++
+						if err := exists(filepath.Join(filepath.Dir(path), link)); err != nil {
+							t.Errorf("%s links to %s, which is not shipped", path, link)
+						}
+					}
+				}
+				return nil
+			})
+			if err != nil || links < 100 || elsewhere < 5 {
+				t.Errorf("%d links, %d of them to the source: %v", links, elsewhere, err)
+			}
+		})
+	}
+}
+
+// sourceSite is where what is not shipped can be read.
+const sourceSite = "https://github.com/sallyport/sallyport/blob/main/"
 
 // TestManualNamesEveryCommand holds the manual page against the program.
 func TestManualNamesEveryCommand(t *testing.T) {

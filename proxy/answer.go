@@ -74,7 +74,7 @@ func (x *exchange) unreachable(err error) {
 	failure := describe(err)
 	x.server.dependencies.Log.Debug("origin not reached", zap.String("decision", x.id),
 		zap.Stringer("host", x.request.Host), zap.Error(err))
-	x.deny(answer{status: failure.status, proxyStatus: failure.proxyStatus, text: failure.text(x.request.Host)})
+	x.deny(answer{status: failure.status, proxyStatus: failure.proxyStatus, text: failure.text(x)})
 }
 
 // failure is an error as a client may see it.
@@ -84,9 +84,13 @@ type failure struct {
 	sentence    string
 }
 
-// text is what the client reads about its host.
-func (f failure) text(host policy.Host) string {
-	return fmt.Sprintf("%s: %s\n", host, f.sentence)
+// text is what the client reads about its host, and whom it may ask.
+func (f failure) text(x *exchange) string {
+	text := fmt.Sprintf("%s: %s\n", x.request.Host, f.sentence)
+	if o := x.verdict.Organisation; o != nil && o.Contact != "" {
+		text += "Questions? Ask " + o.Contact + "\n"
+	}
+	return text
 }
 
 // statusClientGone is what the metrics show for a client that has left before
@@ -94,7 +98,10 @@ func (f failure) text(host policy.Host) string {
 const statusClientGone = 499
 
 // resolveError is a failure to find out the addresses of a name.
-type resolveError struct{ err error }
+type resolveError struct {
+	err  error
+	none bool // there are none: nothing has failed but the name
+}
 
 // Error says what failed.
 func (e *resolveError) Error() string { return "resolve: " + e.err.Error() }
@@ -114,9 +121,11 @@ func describe(err error) failure {
 	case errors.As(err, &parent):
 		return failure{parent.Status(), parent.ProxyStatus(), parent.Sentence()}
 	case errors.As(err, &resolving) && timeout:
-		return failure{http.StatusGatewayTimeout, "dns_timeout", "the name was not resolved in time"}
+		return failure{http.StatusGatewayTimeout, "dns_timeout", "no resolver has answered in time; try again later"}
+	case errors.As(err, &resolving) && resolving.none:
+		return failure{http.StatusBadGateway, "dns_error", "there is no such name, or it has no address; look at how it is written"}
 	case errors.As(err, &resolving):
-		return failure{http.StatusBadGateway, "dns_error", "the name could not be resolved"}
+		return failure{http.StatusBadGateway, "dns_error", "no resolver could look the name up; try again later"}
 	case timeout:
 		return failure{http.StatusGatewayTimeout, "connection_timeout", "the server did not answer in time"}
 	case errors.Is(err, syscall.ECONNREFUSED):

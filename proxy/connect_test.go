@@ -531,6 +531,7 @@ func TestUnreachableOrigins(t *testing.T) {
 	}
 	dead := l.Addr().String()
 	_ = l.Close()
+	none := errors.New("10.20.30.40 knows of no address")
 	d := open(t, func(c *Config, deps *Dependencies) {
 		c.Timeouts.Dial = 50 * time.Millisecond
 		resolve := deps.Resolve
@@ -539,8 +540,12 @@ func TestUnreachableOrigins(t *testing.T) {
 				<-ctx.Done()
 				return Resolution{}, ctx.Err()
 			}
+			if name == "misspelt.example" {
+				return Resolution{}, none
+			}
 			return resolve(ctx, name)
 		}
+		deps.NoAddress = func(err error) bool { return errors.Is(err, none) }
 	})
 	d.name("empty.example")
 	n := 0
@@ -548,17 +553,23 @@ func TestUnreachableOrigins(t *testing.T) {
 		target string
 		status int
 		reason string
+		text   string
 	}{
-		{dead, http.StatusBadGateway, "connection_refused"},
-		{"nowhere.example:443", http.StatusBadGateway, "dns_error"},
-		{"empty.example:443", http.StatusBadGateway, "dns_error"},
-		{"slow.example:443", http.StatusGatewayTimeout, "dns_timeout"},
+		{dead, http.StatusBadGateway, "connection_refused", "the server refused the connection"},
+		{"nowhere.example:443", http.StatusBadGateway, "dns_error", "no resolver could look the name up; try again later"},
+		{"misspelt.example:443", http.StatusBadGateway, "dns_error", "there is no such name, or it has no address; look at how it is written"},
+		{"empty.example:443", http.StatusBadGateway, "dns_error", "there is no such name, or it has no address; look at how it is written"},
+		{"slow.example:443", http.StatusGatewayTimeout, "dns_timeout", "no resolver has answered in time; try again later"},
 	} {
 		response, body, _ := d.say(connectTo(test.target))
 		n++
 		decisions, _ := d.await(n, 0)
 		if response.StatusCode != test.status || response.Header.Get("Proxy-Status") != "sallyport; error="+test.reason {
 			t.Errorf("%s: %s, %s", test.target, response.Status, response.Header.Get("Proxy-Status"))
+		}
+		host, _, _ := strings.Cut(test.target, ":")
+		if want := host + ": " + test.text + "\nQuestions? Ask it-help@corp.example\n"; body != want {
+			t.Errorf("%s: %q, want %q", test.target, body, want)
 		}
 		for _, secret := range []string{"10.20.30.40", "dial", "tcp", "connect:"} {
 			if strings.Contains(body, secret) {

@@ -39,6 +39,11 @@ type Dependencies struct {
 	// returns with an error are judged too. Required.
 	Resolve func(ctx context.Context, name string) (Resolution, error)
 
+	// NoAddress reports whether an error of Resolve means that the name has no
+	// address, or does not exist: trying again is no use. After any other error
+	// nobody could tell. Nil: no error means so.
+	NoAddress func(error) bool
+
 	// Record takes one decision a request, and another one, with an id of its
 	// own, where a tunnel that was recorded as allowed is refused because of a
 	// ClientHello that comes late. The Decision must not be changed by either
@@ -114,6 +119,9 @@ func (d Dependencies) complete() (Dependencies, error) {
 	}
 	if d.BadCredentials == nil {
 		d.BadCredentials = func(error) bool { return true }
+	}
+	if d.NoAddress == nil {
+		d.NoAddress = func(error) bool { return false }
 	}
 	if d.Listen == nil {
 		d.Listen = func(ctx context.Context, config *net.ListenConfig, _, address string) (net.Listener, error) {

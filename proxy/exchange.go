@@ -160,10 +160,10 @@ func (x *exchange) resolve() (Resolution, error) {
 	defer cancel()
 	resolution, err := x.server.dependencies.Resolve(ctx, x.request.Host.Name())
 	if err != nil {
-		return resolution, &resolveError{err}
+		return resolution, &resolveError{err: err, none: x.server.dependencies.NoAddress(err)}
 	}
 	if len(resolution.Addrs) == 0 {
-		return resolution, &resolveError{errors.New("the name has no address")}
+		return resolution, &resolveError{err: errors.New("the name has no address"), none: true}
 	}
 	if len(resolution.Addrs) > maxAddresses {
 		resolution.Addrs = resolution.Addrs[:maxAddresses]

@@ -96,7 +96,7 @@ func (p *passage) failure(r *http.Request, f failure) *http.Response {
 	if fault := p.fault.Load(); fault != nil {
 		f = *fault // whatever came of it
 	}
-	text := f.text(p.request.Host)
+	text := f.text(p.exchange)
 	header := http.Header{
 		"Content-Type":           {"text/plain; charset=utf-8"},
 		"Content-Length":         {strconv.Itoa(len(text))},

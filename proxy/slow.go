@@ -116,6 +116,6 @@ func (x *exchange) fits(r *http.Request) bool {
 	}
 	large := largeBody()
 	x.record()
-	x.deny(answer{status: large.status, text: large.text(x.request.Host), proxyStatus: large.proxyStatus})
+	x.deny(answer{status: large.status, text: large.text(x), proxyStatus: large.proxyStatus})
 	return false
 }

@@ -222,7 +222,7 @@ func TestSocksReplyTo(t *testing.T) {
 		{syscall.ENETUNREACH, socksNetworkUnreachable},
 		{syscall.EHOSTUNREACH, socksHostUnreachable},
 		{syscall.ETIMEDOUT, socksTooLate},
-		{&resolveError{errors.New("no such name")}, socksHostUnreachable},
+		{&resolveError{err: errors.New("no such name"), none: true}, socksHostUnreachable},
 		{errors.New("something else"), socksHostUnreachable},
 	} {
 		f := describe(fmt.Errorf("dial: %w", test.err))

@@ -121,8 +121,11 @@ func TestCopies(t *testing.T) {
 			}
 			continue
 		}
-		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not what it is a copy of: run make kubernetes-files (%v)", path, err)
+		switch got, err := os.ReadFile(path); {
+		case err != nil:
+			t.Errorf("a copy is not there: run make kubernetes-files: %v", err)
+		case !bytes.Equal(got, want):
+			t.Errorf("%s is not what it is a copy of: run make kubernetes-files", path)
 		}
 	}
 }

@@ -288,6 +288,30 @@ func (f *finder) networkPolicies() {
 		if len(n.Spec.PolicyTypes) != 2 || len(n.Spec.Egress) == 0 {
 			f.add("%s does not bound what goes out, or lets nothing out", who)
 		}
+		for _, rule := range n.Spec.Egress {
+			f.privateNetworks(who, rule)
+		}
+	}
+}
+
+// privateNetworks may be reached for DNS alone: resolvers are often there, and nothing
+// else that the gateway asks by itself.
+func (f *finder) privateNetworks(who string, rule networking.NetworkPolicyEgressRule) {
+	for _, to := range rule.To {
+		if to.IPBlock != nil && strings.HasSuffix(to.IPBlock.CIDR, "/0") && len(to.IPBlock.Except) == 0 {
+			f.add("%s opens private networks in %s", who, to.IPBlock.CIDR)
+		}
+	}
+	if len(rule.To) > 0 {
+		return
+	}
+	if len(rule.Ports) == 0 {
+		f.add("%s lets everything out", who)
+	}
+	for _, p := range rule.Ports {
+		if p.Port == nil || p.Port.IntVal != 53 && p.Port.IntVal != 853 {
+			f.add("%s opens port %s of private networks", who, p.Port.String())
+		}
 	}
 }
 

@@ -69,6 +69,8 @@ func TestFaultsBite(t *testing.T) {
 		{"proxy: {service: {port: 80}}", "there twice"},
 		{"proxy: {autoscaling: {minReplicas: 20}}", "cannot scale"},
 		{"proxy: {resources: {requests: {cpu: null}}}", "requests no processor"},
+		{"networkPolicy: {resolverEgress: [{ports: [{protocol: TCP, port: 443}]}]}", "port 443 of private networks"},
+		{"networkPolicy: {resolverEgress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}", "private networks in 0.0.0.0/0"},
 	} {
 		var found []string
 		for _, fault := range faults(render(t, test.values, inline(t, test.values))) {

@@ -44,6 +44,7 @@ type page struct {
 	Reason       string
 	Paragraphs   []string
 	Alternatives []string
+	SignIn       string // what to do; empty: it is of no use
 	Organisation string
 	Contact      string
 	ContactLink  string // empty: the contact is words
@@ -74,6 +75,9 @@ func (r *Refusal) html() []byte {
 	}
 	if p.Warn {
 		p.Badge = "Discouraged"
+	}
+	if r.SignIn {
+		p.SignIn = signInText
 	}
 	if r.Offer.Open() {
 		p.Offer = r.Offer.view()

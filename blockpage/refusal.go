@@ -24,6 +24,7 @@ type Refusal struct {
 	Revision     string        // of the policy that decided
 	Time         time.Time     // of the decision; zero: not shown
 	Offer        Offer         // how to continue past a warning
+	SignIn       bool          // a user name and a password may change the verdict
 }
 
 // FromVerdict makes the Refusal of a verdict on host. decision is the id under

@@ -33,6 +33,8 @@ type entry struct {
 	Decision     string   `json:"decision"`
 	Revision     string   `json:"revision"`
 
+	SignIn bool `json:"sign_in,omitempty"`
+
 	// Only where there is an offer.
 	Continue      string `json:"continue,omitempty"`
 	Justification string `json:"justification,omitempty"`
@@ -57,6 +59,7 @@ func (r *Refusal) json() []byte {
 		Contact:      r.Contact,
 		Decision:     r.Decision,
 		Revision:     r.Revision,
+		SignIn:       r.SignIn,
 	}
 	if r.Offer.Open() {
 		e.Continue = r.Offer.URL

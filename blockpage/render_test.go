@@ -53,6 +53,9 @@ func goldenRefusals() map[string]Refusal {
 	unasked := form
 	unasked.Offer.Justification, unasked.Offer.Lasts = policy.JustificationNone, 90*time.Minute
 
+	excepted := memo()
+	excepted.SignIn, excepted.Decision = true, ""
+
 	hostile := Refusal{
 		Host:         `<script>alert(1)</script>`,
 		Rule:         "quote\" & <b>rule</b>\r\nX-Evil: yes",
@@ -74,6 +77,7 @@ func goldenRefusals() map[string]Refusal {
 		"form":    form,
 		"missing": missing,
 		"unasked": unasked,
+		"sign-in": excepted,
 		"bare":    {Host: "198.51.100.7", Rule: policy.DefaultRule, Reason: "not on the list of approved destinations"},
 		"hostile": hostile,
 		"zero":    {},

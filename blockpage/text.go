@@ -11,6 +11,9 @@ import (
 // columns is the width that a terminal and a quoted mail both can show.
 const columns = 72
 
+// signInText says what whoever has an exception can do.
+const signInText = "Sign in if you have an exception: open the address again, with your user name and password."
+
 // text is the refusal as plain text, wrapped.
 func (r *Refusal) text() []byte {
 	var b bytes.Buffer
@@ -28,6 +31,10 @@ func (r *Refusal) text() []byte {
 		for _, alternative := range r.Alternatives {
 			wrap(&b, "  - ", "    ", alternative)
 		}
+	}
+	if r.SignIn {
+		b.WriteByte('\n')
+		wrap(&b, "", "", signInText)
 	}
 	r.Offer.text(&b)
 	if r.Contact != "" {

@@ -11,9 +11,9 @@ const maxHeaderValue = 200
 
 // Write answers r with the refusal, in the format that r's Accept header
 // prefers. It sets Content-Type, Content-Length, Cache-Control, Vary,
-// X-Sallyport-Rule, X-Sallyport-Decision, where there is an offer
-// X-Sallyport-Continue, and the headers that confine a browser; other headers that w already has are kept. A HEAD request gets the
-// headers alone. An error from the client's connection is not reported: there
+// X-Sallyport-Rule, where it is known X-Sallyport-Decision, where there is an offer
+// X-Sallyport-Continue, and the headers that confine a browser; other headers that w
+// already has are kept. A HEAD request gets the headers alone. An error from the client's connection is not reported: there
 // is nobody left to tell.
 func Write(w http.ResponseWriter, r *http.Request, status int, refusal Refusal) {
 	format := Negotiate(strings.Join(r.Header.Values("Accept"), ","))
@@ -25,7 +25,9 @@ func Write(w http.ResponseWriter, r *http.Request, status int, refusal Refusal) 
 	header.Add("Vary", "Accept")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Sallyport-Rule", headerValue(refusal.Rule))
-	header.Set("X-Sallyport-Decision", headerValue(refusal.Decision))
+	if refusal.Decision != "" {
+		header.Set("X-Sallyport-Decision", headerValue(refusal.Decision))
+	}
 	if link := refusal.Offer.header(); link != "" {
 		header.Set(ContinueHeader, link)
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,9 +46,16 @@ func (x *exchange) askWho() {
 }
 
 // challenge asks for a user name and a password (RFC 9110 §15.5.8, RFC 7617).
-// It is no decision, and is not recorded as one.
+// It is no decision, and is not recorded as one. What is refused to whoever does
+// not sign in has its page: most who are asked have no exception, and read it
+// once they have closed the browser's question.
 func (x *exchange) challenge() {
-	x.deny(answer{status: http.StatusProxyAuthRequired, challenge: true, text: "this destination needs your user name and password\n"})
+	a := answer{status: http.StatusProxyAuthRequired, challenge: true, text: "this destination needs your user name and password\n"}
+	if x.verdict.Action.Refuses() && x.verdict.Rule != nil {
+		a.sample = x.decision()
+		a.sample.ID = "" // under which nothing will be found
+	}
+	x.deny(a)
 }
 
 // say answers with one line of text.
@@ -142,13 +150,14 @@ func describe(err error) failure {
 // that offers to go on; empty: that is not known.
 func (s *Server) write(a answer, w http.ResponseWriter, r *http.Request, url string) {
 	a.header(w.Header(), s.config.Realm)
-	if a.decision == nil {
+	d := cmp.Or(a.decision, a.sample)
+	if d == nil {
 		writeText(w, r, a.status, a.text)
 		return
 	}
-	d := a.decision
 	refusal := blockpage.FromVerdict(&d.Verdict, d.Host, d.ID, d.Time)
-	if d.Verdict.Action == policy.ActionWarn {
+	refusal.SignIn = a.challenge
+	if d.Verdict.Action == policy.ActionWarn && !a.challenge {
 		refusal.Offer.URL = s.dependencies.Continue(d, url)
 	}
 	blockpage.Write(w, r, a.status, refusal)

@@ -672,6 +672,10 @@ func TestChallenge(t *testing.T) {
 	if response.StatusCode != http.StatusProxyAuthRequired || response.Header.Get("Proxy-Authenticate") != `Basic realm="Example \"Rockets\"", charset="UTF-8"` {
 		t.Fatalf("%s, %q\n%s", response.Status, response.Header.Get("Proxy-Authenticate"), body)
 	}
+	if !strings.Contains(body, "Sign in if you have an exception") || !strings.Contains(body, testRule.Reason) ||
+		response.Header.Get("X-Sallyport-Rule") != "zoom-memo" || response.Header.Get("X-Sallyport-Decision") != "" {
+		t.Errorf("%v\n%s", response.Header, body)
+	}
 	c.send(withCredentials("alice:guess"))
 	if response, _ := c.answer(http.MethodConnect); response.StatusCode != http.StatusProxyAuthRequired {
 		t.Fatalf("wrong password: %s", response.Status)

@@ -515,9 +515,50 @@ func TestForwardChallenge(t *testing.T) {
 	if response.StatusCode != http.StatusProxyAuthRequired || response.Header.Get("Proxy-Authenticate") == "" {
 		t.Fatal(response.Status)
 	}
+	for accept, parts := range map[string][]string{
+		"text/html":        {"<p>Sign in if you have an exception", "<li>phone</li>", testRule.Reason, "it-help@corp.example", "Example Rockets"},
+		"application/json": {`"sign_in": true`, `"rule": "zoom-memo"`, `"decision": ""`},
+	} {
+		c.send(getting(target, "Accept: "+accept))
+		response, body := c.answer(http.MethodGet)
+		for _, part := range parts {
+			if response.StatusCode != http.StatusProxyAuthRequired || !strings.HasPrefix(response.Header.Get("Content-Type"), accept) || !strings.Contains(body, part) {
+				t.Errorf("%s, %s lacks %q:\n%s", accept, response.Status, part, body)
+			}
+		}
+	}
+	if n := d.metric("sallyport_proxy_requests_total", "http", "407"); n != 3 {
+		t.Errorf("%v answers of 407, want 3", n)
+	}
+	if decisions, _ := d.recorded(); len(decisions) != 0 {
+		t.Errorf("a question was recorded as %d decisions", len(decisions))
+	}
 	c.send(getting(target, "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0"))
 	if response, body := c.answer(http.MethodGet); response.StatusCode != http.StatusOK || body != "in" {
 		t.Errorf("%s %q", response.Status, body)
+	}
+}
+
+// A question about what is let through without an answer, too, has no page: there
+// is nothing that refuses. Nor has it a way past a warning.
+func TestChallengeWithoutARefusal(t *testing.T) {
+	d := open(t, func(c *Config, deps *Dependencies) {
+		passwords(c, deps)
+		deps.Continue = func(*policy.Decision, string) string { return "http://gate/continue" }
+	})
+	for action, want := range map[policy.Action]string{
+		policy.ActionAllow: "this destination needs your user name and password\n",
+		policy.ActionWarn:  "Zoom is discouraged on the network of Example Rockets",
+	} {
+		d.decide(func(r *policy.Request) policy.Verdict {
+			v := refused(r.Host)
+			v.Action, v.NeedsUser = action, true
+			return v
+		})
+		response, body, _ := d.say(getting("http://zoom.us/"))
+		if response.StatusCode != http.StatusProxyAuthRequired || !strings.HasPrefix(body, want) || strings.Contains(body, "continue") {
+			t.Errorf("%v: %s\n%s", action, response.Status, body)
+		}
 	}
 }
 

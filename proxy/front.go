@@ -48,6 +48,7 @@ type asking struct {
 type answer struct {
 	status      int
 	decision    *policy.Decision // of a refusal, for its page; nil: text is all there is
+	sample      *policy.Decision // of a challenge: what refuses without a user, for its page; recorded nowhere
 	text        string
 	proxyStatus string // of Proxy-Status, RFC 9209; empty: none
 	challenge   bool   // ask for a user name

@@ -199,7 +199,7 @@ func (q Question) time(zone *time.Location, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("at %s is not a time: write it as 2020-03-28T09:00 or 2020-03-28T09:00:00Z", quote(q.At))
+	return time.Time{}, fmt.Errorf("at %s is not a time: write it as 2020-03-28, 2020-03-28T09:00 or 2020-03-28T09:00:00Z", quote(q.At))
 }
 
 func hosts(what string, names []string) ([]policy.Host, error) {

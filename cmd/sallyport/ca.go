@@ -31,7 +31,7 @@ for: clients then believe it for no others.`,
   sallyport ca show --certificate ca.crt
   sallyport ca export --certificate ca.crt --format der --output ca.cer`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: needsCommand(p),
 	}
 	cmd.AddCommand(newCAInit(p), newCAShow(p), newCAExport(p))
 	return cmd

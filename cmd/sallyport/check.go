@@ -36,7 +36,7 @@ run the policy's own tests. Every problem is one line, file:line:col: message.
 With --policy and without --config the policy alone is checked.`,
 		Example: `  sallyport check --config configs/sallyport.yaml
   sallyport check --policy configs/policy.yaml --strict`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(*cobra.Command, []string) error {
 			result, err := check(&from)
 			if err != nil {

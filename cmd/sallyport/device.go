@@ -33,7 +33,7 @@ the device; a client certificate is the stronger proof.`,
 		Example: `  sallyport device key --out device.key
   sallyport device url --config sallyport.yaml laptop-17`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: needsCommand(p),
 	}
 	cmd.AddCommand(newDeviceKey(p), newDeviceURL(p), newDeviceVerify(p))
 	return cmd

@@ -16,7 +16,7 @@ func newExport(p process) *cobra.Command {
 		Short:   "Write the policy for other programs: packet filters",
 		Example: `  sallyport export nftables --config configs/sallyport.yaml`,
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:    needsCommand(p),
 	}
 	cmd.AddCommand(newExportNFTables(p))
 	return cmd
@@ -44,7 +44,7 @@ who sign in, warnings that people continue past, apps without addresses.
 A policy with dates or hours changes the file's content: its head says when.`,
 		Example: `  sallyport export nftables --config configs/sallyport.yaml
   sallyport export nftables --policy configs/policy.yaml --strict > sallyport-apps.nft`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(*cobra.Command, []string) error { return exportNFTables(p, &o) },
 	}
 	o.configFlag(cmd)
@@ -110,5 +110,5 @@ func (o *exportOptions) when(zone *time.Location) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--at %q is not a time: write it as 2020-03-28T09:00 or 2020-03-28T09:00:00Z", o.at) // usage
+	return time.Time{}, fmt.Errorf("--at %q is not a time: write it as 2020-03-28, 2020-03-28T09:00 or 2020-03-28T09:00:00Z", o.at) // usage
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -49,6 +50,9 @@ is not in force does not make a good gateway look bad.`,
   sallyport health --address 127.0.0.1:9180 --timeout 1s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := healthFlags(cmd, address, timeout); err != nil {
+				return err
+			}
 			if address == "" {
 				configured, err := adminAddress(&from)
 				if err != nil {
@@ -69,8 +73,25 @@ is not in force does not make a good gateway look bad.`,
 	cmd.Flags().StringVar(&address, "address", "", "`host:port` of the admin listener (default: admin.listen of the configuration)")
 	cmd.Flags().DurationVar(&timeout, "timeout", 3*time.Second, "`time` that the answer may take")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.MarkFlagsMutuallyExclusive("config", "address")
 	return cmd
+}
+
+// healthFlags is what is wrong with the flags of health.
+func healthFlags(cmd *cobra.Command, address string, timeout time.Duration) error {
+	flags := cmd.Flags()
+	switch {
+	case flags.Changed("config") && flags.Changed("address"):
+		return errors.New("give --config or --address, not both")
+	case timeout <= 0:
+		return fmt.Errorf("--timeout %s leaves no time for an answer: write it as 3s", timeout)
+	case !flags.Changed("address"):
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if n, errPort := strconv.ParseUint(port, 10, 16); err != nil || errPort != nil || n == 0 || strings.Contains(address, "/") {
+		return fmt.Errorf("--address %q is not host:port: write it as 127.0.0.1:9180", address)
+	}
+	return nil
 }
 
 // adminAddress is where the configured gateway's admin listener can be asked.

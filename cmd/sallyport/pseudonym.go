@@ -43,11 +43,15 @@ A tunnel, and a grant, keep the pseudonym of the time at which they began.`,
   sallyport pseudonym --config sallyport.yaml --user alice@corp.example --at 2020-03-28T09:00:00Z
   grep "$(sallyport pseudonym --ip 10.4.7.7 --at 2020-03-28)" decisions.jsonl`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			result, err := lookUp(&from, who, at, time.Now())
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := exactlyOne(cmd, "ip", "user", "device"); err != nil {
+				return err
+			}
+			result, warnings, err := lookUp(&from, who, at, time.Now())
 			if err != nil {
 				return err
 			}
+			warn(p, warnings)
 			if asJSON {
 				return printJSON(p.stdout, result)
 			}
@@ -62,25 +66,32 @@ A tunnel, and a grant, keep the pseudonym of the time at which they began.`,
 	f.StringVar(&who.device, "device", "", "`name` or MAC address of the device")
 	f.StringVar(&at, "at", "", "`time`, RFC 3339; without zone in UTC, as in the log (default: now)")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object, with the period in which it holds")
-	cmd.MarkFlagsOneRequired("ip", "user", "device")
-	cmd.MarkFlagsMutuallyExclusive("ip", "user", "device")
 	cmd.AddCommand(newPseudonymKey(p))
 	return cmd
 }
 
-// lookUp is the pseudonym of somebody at a time.
-func lookUp(from *files, who person, at string, now time.Time) (pseudonymResult, error) {
+// lookUp is the pseudonym of somebody at a time, and why it may not be found.
+func lookUp(from *files, who person, at string, now time.Time) (pseudonymResult, []string, error) {
 	when, err := parseAt(at, now)
 	if err != nil {
-		return pseudonymResult{}, err
+		return pseudonymResult{}, nil, err
 	}
 	address, err := who.address()
 	if err != nil {
-		return pseudonymResult{}, err
+		return pseudonymResult{}, nil, err
 	}
-	mask, err := from.mask()
+	path, config, err := from.readConfig()
 	if err != nil {
-		return pseudonymResult{}, err
+		return pseudonymResult{}, nil, err
+	}
+	setting, extent := who.extent(config.Audit.Privacy)
+	mask, err := maskOf(config, path, setting, extent)
+	if err != nil {
+		return pseudonymResult{}, nil, err
+	}
+	var warnings []string
+	if extent != privacy.Pseudonym {
+		warnings = append(warnings, fmt.Sprintf("%s has %s: %s, so that only logs which were written under another setting hold this pseudonym", path, setting, extent))
 	}
 	var text []byte
 	switch {
@@ -93,7 +104,19 @@ func lookUp(from *files, who person, at string, now time.Time) (pseudonymResult,
 	}
 	result := pseudonymResult{Pseudonym: string(text)}
 	result.From, result.To = mask.Period(when)
-	return result, nil
+	return result, warnings, nil
+}
+
+// extent is what the configuration says of the field by which somebody is looked for.
+func (w *person) extent(e privacy.Extents) (setting string, extent privacy.Extent) {
+	switch {
+	case w.user != "":
+		return "audit.privacy.user", e.User
+	case w.device != "":
+		return "audit.privacy.device", e.Device
+	default:
+		return "audit.privacy.client", e.Client
+	}
 }
 
 // address is the client's, where it is by one that somebody is looked for.
@@ -103,30 +126,41 @@ func (w *person) address() (netip.Addr, error) {
 	}
 	address, err := netip.ParseAddr(w.ip)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("--ip %q is not an address, or --user and --device are empty", w.ip)
+		return netip.Addr{}, fmt.Errorf("--ip %q is not an address: write it as 10.4.7.7 or fd00::7", w.ip)
 	}
 	return address, nil
 }
 
-// mask is that of the configuration's gateway, with pseudonyms for everything:
-// older logs may have hidden more than new ones do.
-func (f *files) mask() (*privacy.Mask, error) {
+// readConfig is the configuration, and where it is.
+func (f *files) readConfig() (string, *gateway.Config, error) {
 	path, err := f.findConfig()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	config, problems := gateway.ReadConfig(path)
 	if config == nil {
-		return nil, configFailure(path, problems)
+		return "", nil, configFailure(path, problems)
 	}
+	return path, config, nil
+}
+
+// maskOf is that of the configuration's gateway, with pseudonyms for everything:
+// older logs may have hidden more than new ones do. The setting and its extent are
+// those of whom it is for.
+func maskOf(config *gateway.Config, path, setting string, extent privacy.Extent) (*privacy.Mask, error) {
 	file := config.PseudonymKeyFile()
 	key, err := privacy.ReadKey(file)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && extent != privacy.Pseudonym:
+		return nil, fail("with audit.privacy: pseudonym a gateway writes pseudonyms from its next start on",
+			fmt.Errorf("%s has %s: %s, and there is no pseudonym key %s: its logs hold no pseudonyms", path, setting, extent, file))
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fail("a gateway makes it that starts with audit.privacy: pseudonym; its own is in the state folder, of the user that it runs as",
 			fmt.Errorf("there is no pseudonym key %s, so that there are no pseudonyms", file))
-	case err != nil:
+	case errors.Is(err, fs.ErrPermission):
 		return nil, fail("run this as the user that the gateway runs as", err)
+	case err != nil:
+		return nil, fail("the key must be the file that the gateway runs with; for a new one, which finds nobody in older logs: sallyport pseudonym key --out FILE", err)
 	}
 	return privacy.New(privacy.Config{
 		Extents: privacy.Extents{Client: privacy.Pseudonym, User: privacy.Pseudonym, Device: privacy.Pseudonym},
@@ -145,7 +179,7 @@ func parseAt(text string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--at %q is not a time: write it as 2020-03-28T09:00 or 2020-03-28T09:00:00Z", text)
+	return time.Time{}, fmt.Errorf("--at %q is not a time: write it as 2020-03-28, 2020-03-28T09:00 or 2020-03-28T09:00:00Z", text)
 }
 
 func newPseudonymKey(p process) *cobra.Command {

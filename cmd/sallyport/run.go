@@ -111,5 +111,11 @@ and an HTTP proxy. Both always give the same verdict.`,
 		newServe(p), newCheck(p), newTest(p), newExplain(p), newApps(p), newExport(p), newDevice(p), newCA(p), newPseudonym(p), newHealth(p),
 		newVersion(p),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = cobra.NoArgs, needsCommand(p)
+		}
+	}
 	return root
 }

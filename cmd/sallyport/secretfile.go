@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // writeNewSecret makes a file that only its owner can read, and never touches
@@ -13,6 +14,9 @@ func writeNewSecret(path, text, because, hint string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fail(hint, fmt.Errorf("%s exists already, and %s", path, because))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(fmt.Sprintf("make the folder first: mkdir -p %s", filepath.Dir(path)), fmt.Errorf("make the key file: %w", err))
 	}
 	if err != nil {
 		return fail("", fmt.Errorf("make the key file: %w", err))

@@ -39,7 +39,7 @@ configured for its address; systemd is told what becomes of the gateway
 		Example: `  sallyport serve --config configs/sallyport.yaml
   sallyport serve --config /etc/sallyport/sallyport.yaml --policy trial.yaml
   kill -USR2 "$(pgrep -nx sallyport)"   # after the program or sallyport.yaml was replaced`,
-		Args: cobra.NoArgs,
+		Args: flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), p, &from) },
 	}
 	from.configFlag(cmd)

@@ -37,7 +37,7 @@ func newTest(p process) *cobra.Command {
 for each failure which rules were read. A policy that fails its own tests is
 not loaded.`,
 		Example: `  sallyport test --policy configs/policy.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    flagsOnly,
 		RunE: func(*cobra.Command, []string) error {
 			path, loaded, err := from.loadPolicy()
 			if err != nil {

@@ -30,7 +30,7 @@ func (d *desk) decide(ctx context.Context) (policy.Verdict, found, outcome) {
 	case f.entry == nil && f.err == nil:
 		return first, f, outcomeWait
 	case f.err != nil:
-		return first, f, outcomeError
+		return first, f, outcomeOf(f.err)
 	}
 	outcome := outcomeMiss
 	if f.hit {

@@ -21,6 +21,13 @@ func extendedErrorOf(err error) dnswire.ExtendedError {
 	}
 }
 
+// upstreamSaid reports whether a look-up ended with an upstream's error code. The
+// upstream works, then: as a rule the name, or who serves it, does not.
+func upstreamSaid(err error) bool {
+	var failure *upstream.Error
+	return errors.As(err, &failure) && failure.Kind == upstream.Refused
+}
+
 // explain is what clients are told of a failed lookup (RFC 8914 §4): in the
 // upstream's own words where it gave any.
 func explain(failure *upstream.Error) dnswire.ExtendedError {

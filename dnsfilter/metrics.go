@@ -37,7 +37,8 @@ const (
 	outcomeBlocked outcome = iota
 	outcomeHit
 	outcomeMiss
-	outcomeError
+	outcomeFailed // an upstream answered, with an error code: as a rule the name's fault
+	outcomeError  // none did, or it was not asked
 	outcomeCount
 
 	outcomeWait    // nothing yet: the answer has to be waited for
@@ -45,7 +46,16 @@ const (
 )
 
 func (o outcome) String() string {
-	return [outcomeCount]string{"blocked", "hit", "miss", "error"}[o]
+	return [outcomeCount]string{"blocked", "hit", "miss", "failed", "error"}[o]
+}
+
+// outcomeOf tells a look-up that an upstream has answered, and could do no better
+// for the name, from one that got no answer.
+func outcomeOf(err error) outcome {
+	if upstreamSaid(err) {
+		return outcomeFailed
+	}
+	return outcomeError
 }
 
 // rcodeClasses is how many response codes are told apart: 0 to 5, BADVERS,
@@ -82,7 +92,7 @@ func newMetrics(r prometheus.Registerer, c *cache, upstreams []string) (*metrics
 	}, []string{"transport", "rcode"})
 	m := &metrics{
 		duration: newDurations("sallyport_dns_query_duration_seconds",
-			"Time from a query's arrival to its reply, by outcome: blocked, hit, miss or error.",
+			"Time from a query's arrival to its reply, by outcome: blocked, hit, miss, failed or error.",
 			[]float64{.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}),
 		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sallyport_dns_upstream_duration_seconds",

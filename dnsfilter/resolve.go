@@ -23,6 +23,11 @@ type Resolution struct {
 // know not to exist, and that has no address.
 var ErrNoAddress = errors.New("the name has no address")
 
+// IsNamesFault reports whether an error of Resolve is the name's own fault as far
+// as upstreams can tell: it has no address, or an upstream could find none for it
+// and has said so. Otherwise none has answered.
+func IsNamesFault(err error) bool { return errors.Is(err, ErrNoAddress) || upstreamSaid(err) }
+
 // serviceGrace is how long Resolve waits for the HTTPS answer once addresses
 // are there. Some resolvers never answer that type; the query goes on, and the
 // cache has its answer for the next time.

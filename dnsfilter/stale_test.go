@@ -117,6 +117,22 @@ func TestFailuresAreRemembered(t *testing.T) {
 	if n := up.udp.Load(); n != 2 {
 		t.Errorf("%d queries upstream, want 2", n)
 	}
+
+	// The upstream answers: that is another thing than no answer.
+	if n := o.settled(6, "sallyport_dns_query_duration_seconds", "outcome", "failed"); n != 6 {
+		t.Errorf("%v queries counted as failed, want 6", n)
+	}
+	if _, err := o.Resolve(t.Context(), "broken.example"); !IsNamesFault(err) {
+		t.Errorf("%v is not the name's fault", err)
+	}
+	up.set(func(*dns.Msg, bool) [][]byte { return [][]byte{{}} })
+	o.ask(query("unheard.example", dns.TypeA))
+	if n := o.settled(1, "sallyport_dns_query_duration_seconds", "outcome", "error"); n != 1 {
+		t.Errorf("%v queries counted as errors, want 1", n)
+	}
+	if _, err := o.Resolve(t.Context(), "unheard.example"); err == nil || IsNamesFault(err) {
+		t.Errorf("%v is the name's fault", err)
+	}
 }
 
 func TestNamesInUseAreRenewed(t *testing.T) {

@@ -56,6 +56,7 @@ func (g *Gateway) newDoors() error {
 		IdentifyPeer:   g.identifyCertificate,
 		BadCredentials: func(err error) bool { return errors.Is(err, identity.ErrCredentials) },
 		Resolve:        g.resolve,
+		NamesFault:     dnsfilter.IsNamesFault,
 		NoAddress:      func(err error) bool { return errors.Is(err, dnsfilter.ErrNoAddress) },
 		Record:         g.audit.Record,
 		RecordEnd:      g.audit.RecordEnd,

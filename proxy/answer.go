@@ -82,7 +82,7 @@ func (x *exchange) unreachable(err error) {
 	failure := describe(err)
 	x.server.dependencies.Log.Debug("origin not reached", zap.String("decision", x.id),
 		zap.Stringer("host", x.request.Host), zap.Error(err))
-	x.deny(answer{status: failure.status, proxyStatus: failure.proxyStatus, text: failure.text(x)})
+	x.deny(answer{status: failure.status, proxyStatus: failure.proxyStatus, text: failure.text(x), elsewhere: x.isElsewhere(err)})
 }
 
 // failure is an error as a client may see it.

@@ -12,15 +12,17 @@ import (
 type answerKind uint8
 
 const (
-	answerBlocked answerKind = iota // by the policy
-	answerRefused                   // cannot be served as it came
-	answerAllowed                   // the tunnel is open, or the origin has answered
-	answerError                     // what was allowed did not come about
+	answerBlocked     answerKind = iota // by the policy
+	answerRefused                       // cannot be served as it came
+	answerAllowed                       // the tunnel is open
+	answerForwarded                     // the origin has answered a plain request, in its own time
+	answerUnreachable                   // what was allowed did not come about, for a reason on the other side
+	answerError                         // or for one on ours
 	answerKinds
 )
 
 func (k answerKind) String() string {
-	return [answerKinds]string{"blocked", "refused", "allowed", "error"}[k]
+	return [answerKinds]string{"blocked", "refused", "allowed", "forwarded", "unreachable", "error"}[k]
 }
 
 // kind sorts an answer of ours.
@@ -28,6 +30,8 @@ func (a answer) kind() answerKind {
 	switch {
 	case a.decision != nil:
 		return answerBlocked
+	case a.elsewhere:
+		return answerUnreachable
 	case a.status >= http.StatusInternalServerError:
 		return answerError
 	default:
@@ -45,7 +49,7 @@ type answerTimes struct {
 func newAnswerTimes() *answerTimes {
 	t := &answerTimes{vec: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "sallyport_proxy_answer_duration_seconds",
-		Help:    "From a request read to its answer begun, by outcome: blocked, refused, allowed or error.",
+		Help:    "From a request read to its answer begun, by outcome: blocked, refused, allowed, forwarded, unreachable or error.",
 		Buckets: []float64{.00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
 	}, []string{"outcome"})}
 	for k := range answerKinds {

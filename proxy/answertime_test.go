@@ -2,9 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -16,7 +20,18 @@ const answerDuration = "sallyport_proxy_answer_duration_seconds"
 func TestAnswerTimes(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
 	defer origin.Close()
-	d := open(t, nil)
+	broken := errors.New("SERVFAIL")
+	d := open(t, func(_ *Config, deps *Dependencies) {
+		resolve := deps.Resolve
+		deps.Resolve = func(ctx context.Context, name string) (Resolution, error) {
+			if name == "broken.example" {
+				return Resolution{}, broken
+			}
+			return resolve(ctx, name)
+		}
+		deps.NamesFault = func(err error) bool { return errors.Is(err, broken) }
+	})
+	d.name("bare.example")
 	at := strings.TrimPrefix(origin.URL, "http://")
 	d.name("there.example", "127.0.0.1")
 	for i, tc := range []struct {
@@ -27,9 +42,13 @@ func TestAnswerTimes(t *testing.T) {
 		{"a refused tunnel", "CONNECT zoom.us:443 HTTP/1.1\r\nHost: zoom.us:443\r\n\r\n", http.StatusForbidden, "blocked"},
 		{"a refused request", "GET http://zoom.us/ HTTP/1.1\r\nHost: zoom.us\r\n\r\n", http.StatusForbidden, "blocked"},
 		{"a tunnel", "CONNECT " + at + " HTTP/1.1\r\nHost: " + at + "\r\n\r\n", http.StatusOK, "allowed"},
-		{"an error of the origin's", "GET http://" + at + "/ HTTP/1.1\r\nHost: " + at + "\r\n\r\n", http.StatusInternalServerError, "allowed"},
-		{"a tunnel to nowhere", "CONNECT nowhere.example:443 HTTP/1.1\r\nHost: nowhere.example:443\r\n\r\n", http.StatusBadGateway, "error"},
-		{"a request to a closed port", "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", http.StatusBadGateway, "error"},
+		{"an error of the origin's", "GET http://" + at + "/ HTTP/1.1\r\nHost: " + at + "\r\n\r\n", http.StatusInternalServerError, "forwarded"},
+		{"a tunnel to a name that no resolver answers for", "CONNECT unasked.example:443 HTTP/1.1\r\nHost: unasked.example:443\r\n\r\n", http.StatusBadGateway, "error"},
+		{"a request for such a name", "GET http://unasked.example/ HTTP/1.1\r\nHost: unasked.example\r\n\r\n", http.StatusBadGateway, "error"},
+		{"a tunnel to a broken name", "CONNECT broken.example:443 HTTP/1.1\r\nHost: broken.example:443\r\n\r\n", http.StatusBadGateway, "unreachable"},
+		{"a tunnel to a name without an address", "CONNECT bare.example:443 HTTP/1.1\r\nHost: bare.example:443\r\n\r\n", http.StatusBadGateway, "unreachable"},
+		{"a tunnel to a closed port", "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", http.StatusBadGateway, "unreachable"},
+		{"a request to a closed port", "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", http.StatusBadGateway, "unreachable"},
 		{"no host", "CONNECT nothing HTTP/1.1\r\nHost: nothing\r\n\r\n", http.StatusBadRequest, "refused"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -72,6 +91,30 @@ func TestAnswerKinds(t *testing.T) {
 	} {
 		if got := (answer{status: status}).kind(); got != want {
 			t.Errorf("%d is %v, want %v", status, got, want)
+		}
+	}
+}
+
+// TestElsewhere: what an admin of the proxy can mend is not put down to others.
+func TestElsewhere(t *testing.T) {
+	x := &exchange{server: &Server{}}
+	x.server.dependencies.NamesFault = func(error) bool { return false }
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{syscall.ECONNREFUSED, true},
+		{syscall.EHOSTUNREACH, true},
+		{context.DeadlineExceeded, true},
+		{io.EOF, true},
+		{&resolveError{err: io.EOF}, false},
+		{&resolveError{err: context.DeadlineExceeded}, false},
+		{&resolveError{err: io.EOF, none: true}, true},
+		{syscall.EMFILE, false},
+		{errors.Join(syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL), false},
+	} {
+		if got := x.isElsewhere(fmt.Errorf("dial: %w", test.err)); got != test.want {
+			t.Errorf("%v is elsewhere: %v, want %v", test.err, got, test.want)
 		}
 	}
 }

@@ -44,6 +44,11 @@ type Dependencies struct {
 	// nobody could tell. Nil: no error means so.
 	NoAddress func(error) bool
 
+	// NamesFault reports whether an error of Resolve is no fault of the
+	// resolvers', which have answered: no such name, or nobody can look it up.
+	// It is for the metrics alone. Nil: no error is.
+	NamesFault func(error) bool
+
 	// Record takes one decision a request, and another one, with an id of its
 	// own, where a tunnel that was recorded as allowed is refused because of a
 	// ClientHello that comes late. The Decision must not be changed by either
@@ -122,6 +127,9 @@ func (d Dependencies) complete() (Dependencies, error) {
 	}
 	if d.NoAddress == nil {
 		d.NoAddress = func(error) bool { return false }
+	}
+	if d.NamesFault == nil {
+		d.NamesFault = func(error) bool { return false }
 	}
 	if d.Listen == nil {
 		d.Listen = func(ctx context.Context, config *net.ListenConfig, _, address string) (net.Listener, error) {

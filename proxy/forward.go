@@ -173,6 +173,8 @@ type passage struct {
 	broken   bool // the origin's body ended with an error
 	failed   bool // the answer is ours
 
+	elsewhere bool // the answer is ours, and the fault is not
+
 	unreadable atomic.Bool // the client's body could not be read to its end
 
 	pacer *pacer          // nil: no limit

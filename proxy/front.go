@@ -53,6 +53,7 @@ type answer struct {
 	proxyStatus string // of Proxy-Status, RFC 9209; empty: none
 	challenge   bool   // ask for a user name
 	retry       bool   // worth another try in a moment
+	elsewhere   bool   // it is the fault of what is behind the proxy
 	last        bool   // nothing that the client sends behind the request may be served
 }
 

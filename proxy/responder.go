@@ -42,12 +42,12 @@ func (w *responder) WriteHeader(status int) {
 }
 
 // kind sorts the answer to a plain exchange: an origin's is as it should be,
-// whatever its status.
+// whatever its status, and however long the origin has taken.
 func (p *passage) kind(status int) answerKind {
 	if p.failed {
-		return answer{status: status}.kind()
+		return answer{status: status, elsewhere: p.elsewhere}.kind()
 	}
-	return answerAllowed
+	return answerForwarded
 }
 
 // Write sends a piece of the body.

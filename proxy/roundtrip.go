@@ -61,12 +61,14 @@ func (s *Server) roundTrip(r *http.Request) (*http.Response, error) {
 			answer.Header.Set("Connection", "close") // where the next request begins is not known
 			return answer, nil
 		}
+		p.elsewhere = p.isElsewhere(err)
 		return p.failure(r, describe(err)), nil
 	}
 	p.watch.touch()
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		if p.tunnel == nil || !switchesToWebSocket(response.Header) {
 			_ = response.Body.Close()
+			p.elsewhere = true
 			return p.failure(r, failure{http.StatusBadGateway, "http_protocol_error", "the server answered in another protocol"}), nil
 		}
 		return response, nil

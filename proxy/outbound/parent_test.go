@@ -158,6 +158,9 @@ func checkAnswer(t *testing.T, name, scheme string, talk func(net.Conn), result,
 	if !errors.As(err, &answered) || (answered.Status() != status || answered.ProxyStatus() != proxyStatus || answered.Sentence() == "") {
 		t.Errorf("%.60q: status %d, %s, want %d, %s", name, answered.Status(), answered.ProxyStatus(), status, proxyStatus)
 	}
+	if ours := result == "credentials" || result == "error"; answered != nil && answered.IsDestinations() == ours {
+		t.Errorf("%.60q: the destination's fault: %v", name, !ours)
+	}
 	if got := d.routes.list[0].steps[0].health.failures > 0; got != down {
 		t.Errorf("%.60q: the parent is left alone: %v, want %v", name, got, down)
 	}

@@ -82,6 +82,10 @@ func (e *ParentError) Sentence() string {
 	}
 }
 
+// IsDestinations reports whether the parent works and knows us, and the destination
+// is what was wrong: it could not be reached from there, or may not be.
+func (e *ParentError) IsDestinations() bool { return e.kind != kindCredentials && e.kind != kindBroken }
+
 // final reports whether no other way is to be tried: a parent that says no must
 // not be gone round.
 func (e *ParentError) final() bool { return e.kind == kindDenied || e.kind == kindCredentials }

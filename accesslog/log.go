@@ -165,6 +165,10 @@ func (l *Log) reset(one *line) {
 	*one = line{room: one.room}
 }
 
+// Trouble says why entries are not being written now; empty where they are. It
+// does not wait.
+func (l *Log) Trouble() string { return l.lines.Trouble() }
+
 // Reopen closes the file and opens its path again, for log rotation: move the
 // file away, then call Reopen. Every line is in the one file or the other. On
 // an error the log stays with the file that it has.

@@ -180,6 +180,10 @@ func (l *Log) RecordEnd(e *policy.TunnelEnd) {
 	l.lines.Publish(place)
 }
 
+// Trouble says why entries are not being written now; empty where they are. It
+// does not wait.
+func (l *Log) Trouble() string { return l.lines.Trouble() }
+
 // Reopen closes the file and opens its path again, for log rotation: move the
 // file away, then call Reopen. Every entry is in the one file or the other, and
 // none is torn between them. On an error the log stays with the file that it

@@ -121,3 +121,18 @@ func (logs accessLogs) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// logTroubles says which of the decision log and the access logs are not being
+// written, and why. The gateway decides all the same.
+func (g *Gateway) logTroubles() []string {
+	var all []string
+	if trouble := g.audit.Trouble(); trouble != "" {
+		all = append(all, trouble)
+	}
+	for _, log := range g.access {
+		if trouble := log.Trouble(); trouble != "" {
+			all = append(all, trouble)
+		}
+	}
+	return all
+}

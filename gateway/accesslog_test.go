@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -121,4 +123,35 @@ func waitFile(t *testing.T, path, want string) {
 		}
 		return err
 	})
+}
+
+// TestReadyzNamesALogThatCannotBeWritten: decisions go on, and whoever asks how
+// the gateway is learns that nobody writes them down.
+func TestReadyzNamesALogThatCannotBeWritten(t *testing.T) {
+	disk := &fullDisk{}
+	g := start(t, memo, func(_ *Config, deps *Dependencies) { deps.Stdout = disk })
+	ready := func(want string) func() error {
+		return func() error {
+			g.blockedByDNS("zoom.us") // makes an entry
+			if status, body := g.get("/readyz"); status != http.StatusOK || !strings.HasPrefix(body, "ready\n"+want) || want == "" && body != "ready\n" {
+				return fmt.Errorf("readyz: %d %q, want %q", status, body, want)
+			}
+			return nil
+		}
+	}
+	eventually(t, ready(""))
+	disk.full.Store(true)
+	eventually(t, ready("the decision log cannot be written: no space left on device: "))
+	disk.full.Store(false)
+	eventually(t, ready(""))
+}
+
+// fullDisk is an output that takes nothing while it is full.
+type fullDisk struct{ full atomic.Bool }
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	if d.full.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return len(p), nil
 }

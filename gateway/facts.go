@@ -98,6 +98,7 @@ func (g *Gateway) problems() []string {
 	if trouble := g.coach.trouble(); trouble != "" {
 		problems = append(problems, "a restart would forget who has continued past a warning: "+trouble)
 	}
+	problems = append(problems, g.logTroubles()...)
 	if g.restartNeeded.Load() {
 		problems = append(problems, fmt.Sprintf("%s has changed: restart the gateway to apply it", g.config.Path))
 	}

@@ -117,6 +117,18 @@ func (l *Log[R]) Waiting() int { return l.ring.waiting() }
 // Places is how many entries may wait for the file.
 func (l *Log[R]) Places() int { return len(l.ring.places) }
 
+// Trouble says why entries are not being written now; empty where they are. It
+// does not wait.
+func (l *Log[R]) Trouble() string {
+	if why := l.writer.failing.Load(); why != nil {
+		return fmt.Sprintf("the %s cannot be written: %s: entries wait in a queue, and are dropped and counted when it is full", l.noun, *why)
+	}
+	if l.ring.full() {
+		return fmt.Sprintf("the %s is written too slowly, or not at all: its queue is full, and entries are dropped and counted", l.noun)
+	}
+	return ""
+}
+
 // Reopen closes the file and opens its path again, for log rotation: move the
 // file away, then call Reopen. Every entry is in the one file or the other, and
 // none is torn between them. On an error the log stays with the file that it

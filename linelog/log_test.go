@@ -351,6 +351,9 @@ func TestFullDisk(t *testing.T) {
 		if n := count(b.Dropped); n != 0 {
 			t.Errorf("%d entries dropped that the ring could hold", n)
 		}
+		if got := b.Trouble(); !strings.HasPrefix(got, "the visitors' book cannot be written: "+syscall.ENOSPC.Error()+": ") {
+			t.Errorf("trouble %q", got)
+		}
 		if err := b.Reopen(); err != nil {
 			t.Errorf("reopen while the file fails: %v", err)
 		}
@@ -359,6 +362,9 @@ func TestFullDisk(t *testing.T) {
 		time.Sleep(time.Second)
 		if logs.FilterMessageSnippet("visitors' book is written again").Len() != 1 {
 			t.Error("no word that the trouble is over")
+		}
+		if got := b.Trouble(); got != "" {
+			t.Errorf("trouble that is over: %q", got)
 		}
 		b.close(t)
 		if out.String() != want.String() || count(b.Written) != 10 {
@@ -463,9 +469,15 @@ func TestWhatMustBeWrittenHasRoom(t *testing.T) {
 		b := open(t, "", 16, out, nil)
 		b.write("held") // the writer takes it, and is held
 		synctest.Wait()
+		if got := b.Trouble(); got != "" {
+			t.Errorf("trouble %q while there is room", got)
+		}
 		taken := 0
 		for b.write("may") {
 			taken++
+		}
+		if got := b.Trouble(); !strings.Contains(got, "its queue is full") {
+			t.Errorf("trouble %q while entries are dropped", got)
 		}
 		var must []bool
 		for range 3 {

@@ -126,6 +126,10 @@ func (q *ring[R]) waiting() int {
 	return max(0, int(tail-q.head.Load())) // head may pass a tail of a moment ago
 }
 
+// full reports whether entries are being turned away, be it only those that need
+// not be written.
+func (q *ring[R]) full() bool { return uint64(q.waiting()) >= q.mask+1-q.spare }
+
 // next is the oldest entry, nil where there is none. For the reader only, and
 // followed by free.
 func (q *ring[R]) next() *R {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,7 +39,9 @@ type writer[R any] struct {
 	complained time.Time // when a failure was last logged
 	complaint  bool      // and no success since
 	lost       int       // entries given up
-	deadline   time.Time // for a failing file; zero while the log is open
+
+	failing  atomic.Pointer[string] // why the last attempt to write failed; nil: it did not. For everybody
+	deadline time.Time              // for a failing file; zero while the log is open
 }
 
 func newWriter[R any](q *ring[R], s *sink, encode func([]byte, *R) ([]byte, error), deps Dependencies) *writer[R] {
@@ -161,11 +164,24 @@ func (w *writer[R]) attempt() error {
 	if err == nil && n < len(rest) {
 		err = io.ErrShortWrite
 	}
+	w.note(err)
 	if err == nil && w.complaint {
 		w.complaint = false
 		w.log.Info("the "+w.sink.noun+" is written again", zap.String("file", w.sink.path))
 	}
 	return err
+}
+
+// note keeps how an attempt ended for whoever asks.
+func (w *writer[R]) note(err error) {
+	if err == nil {
+		if w.failing.Load() != nil {
+			w.failing.Store(nil)
+		}
+		return
+	}
+	why := err.Error()
+	w.failing.Store(&why)
 }
 
 // complain counts a failure and, once a minute, logs it.

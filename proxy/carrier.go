@@ -18,7 +18,8 @@ type carrier struct {
 	account  *account // nil: nobody asks
 
 	hello   helloReader
-	begun   time.Time // when the client's first byte came
+	retry   *retryReader // once the first hello has been judged; nil: nothing of the kind can come
+	begun   time.Time    // when the client's first byte came
 	refused bool
 	refusal *policy.Decision
 }
@@ -41,6 +42,9 @@ func (c *carrier) Greet(piece []byte, occasion relay.Occasion) (greeting relay.G
 
 // listen is Greet.
 func (c *carrier) listen(piece []byte, occasion relay.Occasion) relay.Greeting {
+	if c.retry != nil {
+		return c.listenOn(piece, occasion)
+	}
 	limit := c.tunnel.server.config.Timeouts.FirstByte
 	if len(piece) > 0 && c.begun.IsZero() {
 		c.begun = time.Now()
@@ -79,9 +83,44 @@ func (c *carrier) greeted(state helloState) relay.Greeting {
 	}
 	c.record()
 	first := c.hello.raw
-	c.exchange, c.hello = nil, helloReader{} // a tunnel lives long
-	return relay.Greeting{Then: relay.Carry, Forward: first}
+	if state != helloComplete || c.hello.clear != nil {
+		c.forget()
+		return relay.Greeting{Then: relay.Carry, Forward: first}
+	}
+	c.retry = &retryReader{names: c.hello.names, early: c.hello.early}
+	behind, end := first[c.hello.next:], len(first)
+	c.hello = helloReader{}
+	if len(behind) == 0 {
+		return relay.Greeting{Then: relay.Pass, Forward: first}
+	}
+	next := c.listenOn(behind, relay.Arrived)
+	next.Forward = append(first[:end-len(behind):end-len(behind)], next.Forward...)
+	return next
 }
+
+// listenOn judges what follows a ClientHello, while it may be a second one.
+func (c *carrier) listenOn(piece []byte, occasion relay.Occasion) relay.Greeting {
+	if occasion == relay.AtEnd {
+		rest := c.retry.held // half of something, and no more to come
+		c.forget()
+		return relay.Greeting{Then: relay.Carry, Forward: rest}
+	}
+	arrived := time.Now()
+	forward, state := c.retry.feed(piece)
+	switch state {
+	case retryOpen:
+		return relay.Greeting{Then: relay.Pass, Forward: forward}
+	case retryRefused:
+		c.turnAway(unreadableHello(c.exchange.verdict, c.exchange.request.Host), arrived)
+		return relay.Greeting{Then: relay.Refuse}
+	default:
+		c.forget()
+		return relay.Greeting{Then: relay.Carry, Forward: forward}
+	}
+}
+
+// forget drops what is not needed once all goes on: a tunnel lives long.
+func (c *carrier) forget() { c.exchange, c.hello, c.retry = nil, helloReader{}, nil }
 
 // judge asks the policy about the names in a hello.
 func (c *carrier) judge(state helloState, names []string) (policy.Verdict, bool) {
@@ -172,7 +211,7 @@ func (c *carrier) dismiss() {
 		return
 	}
 	untold := c.tunnel.down.Load() == 0
-	if untold && c.page() {
+	if untold && c.retry == nil && c.page() {
 		return
 	}
 	if untold {

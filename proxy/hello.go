@@ -29,9 +29,15 @@ type helloReader struct {
 	raw     []byte // all that the client has sent
 	next    int    // in raw: where the next record starts
 	message []byte // the handshake message, without record headers
-	names   []string
-	hidden  bool         // there is an encrypted ClientHello inside, or what looks like one
-	clear   *clearReader // once it is clear that this is not TLS
+	hello
+	clear *clearReader // once it is clear that this is not TLS
+}
+
+// hello is what is looked for in a ClientHello.
+type hello struct {
+	names  []string // at most one, of TLS
+	hidden bool     // there is an encrypted ClientHello inside, or what looks like one
+	early  bool     // early data may follow (RFC 8446 §4.2.10)
 }
 
 // feed takes the next bytes and says how things stand. It must not be called
@@ -141,53 +147,59 @@ func (h *helloReader) messageState() helloState {
 	if len(h.message) < 4+length {
 		return helloPartial
 	}
+	if len(h.message) > 4+length {
+		return helloBroken // nobody has more to say before the server has answered
+	}
 	var ok bool
-	if h.names, h.hidden, ok = serverNames(h.message[4 : 4+length]); !ok {
+	if h.hello, ok = readHello(h.message[4 : 4+length]); !ok {
 		return helloBroken
 	}
 	return helloComplete
 }
 
-// serverNames finds the names in the body of a ClientHello (RFC 8446 §4.1.2).
-// There is one at most (RFC 6066 §3): with several it would not be known which
-// one its server takes. hidden is true for an outer ClientHello (RFC 9849 §5),
-// and for what browsers send to look like one (§6.2).
-func serverNames(body []byte) (names []string, hidden, ok bool) {
+// readHello reads the body of a ClientHello (RFC 8446 §4.1.2). There is one name
+// at most (RFC 6066 §3): with several it would not be known which one its server
+// takes. hidden is true for an outer ClientHello (RFC 9849 §5), and for what
+// browsers send to look like one (§6.2).
+func readHello(body []byte) (found hello, ok bool) {
 	s := cryptobyte.String(body)
 	var session, suites, compression, extensions cryptobyte.String
 	if !s.Skip(2+32) || // legacy version, random
 		!s.ReadUint8LengthPrefixed(&session) ||
 		!s.ReadUint16LengthPrefixed(&suites) ||
 		!s.ReadUint8LengthPrefixed(&compression) {
-		return nil, false, false
+		return hello{}, false
 	}
 	if s.Empty() {
-		return nil, false, true // a hello without extensions, RFC 5246 §7.4.1.2
+		return hello{}, true // a hello without extensions, RFC 5246 §7.4.1.2
 	}
 	if !s.ReadUint16LengthPrefixed(&extensions) || !s.Empty() {
-		return nil, false, false
+		return hello{}, false
 	}
 	for !extensions.Empty() {
 		var kind uint16
 		var data cryptobyte.String
 		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
-			return nil, false, false
+			return hello{}, false
 		}
 		switch kind {
 		case extensionServerName:
-			if names, ok = appendHostNames(names, data); !ok {
-				return nil, false, false
+			if found.names, ok = appendHostNames(found.names, data); !ok {
+				return hello{}, false
 			}
+		case extensionEarlyData:
+			found.early = true
 		case extensionEncryptedHello:
-			hidden = len(data) > 0 && data[0] == 0 // 1 is an inner one, which has nothing to hide
+			found.hidden = len(data) > 0 && data[0] == 0 // 1 is an inner one, which has nothing to hide
 		}
 	}
-	return names, hidden, true
+	return found, true
 }
 
 // Extensions of a ClientHello.
 const (
 	extensionServerName     = 0
+	extensionEarlyData      = 42
 	extensionEncryptedHello = 0xfe0d // RFC 9849 §5
 )
 

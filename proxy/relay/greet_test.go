@@ -344,3 +344,32 @@ func openKind(t testing.TB, r *Relay, h *listener, early string, k kind) *tunnel
 	}
 	return u
 }
+
+// TestGreetingGoesOn has a greeting let some of it pass, and go on asking.
+func TestGreetingGoesOn(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			r := relayWith(t, Config{})
+			h, s := scripted(map[string]Greeting{
+				"a arrived": {Then: Pass, Forward: []byte("a")},
+				"b arrived": {Then: Pass}, // held
+				"c arrived": {Then: Pass, Forward: []byte("bc")},
+				"d arrived": {Then: Carry, Forward: []byte("d")},
+			})
+			u := openKind(t, r, h, "a", kind)
+			s.hears(t, "a arrived")
+			expect(t, u.server, "a")
+			send(t, u.client, "b")
+			s.hears(t, "b arrived")
+			send(t, u.server, "meanwhile")
+			expect(t, u.client, "meanwhile")
+			send(t, u.client, "c")
+			s.hears(t, "c arrived")
+			expect(t, u.server, "bc")
+			send(t, u.client, "d")
+			s.hears(t, "d arrived")
+			send(t, u.client, "ef")
+			expect(t, u.server, "def")
+		})
+	}
+}

@@ -46,7 +46,8 @@ type Handler interface {
 	// Greet judges how the client begins. The first call comes as soon as the
 	// flow has started, with the early bytes, maybe none. Piece is what has
 	// come since the last call, and is valid until Greet returns. After it has
-	// answered Carry or Refuse it is not called again.
+	// answered Carry or Refuse it is not called again; after Pass it is called
+	// once Forward has been written.
 	Greet(piece []byte, occasion Occasion) Greeting
 
 	// Moved says that n bytes have been written up, to the upstream, or down.
@@ -74,8 +75,8 @@ const (
 type Greeting struct {
 	Then Then
 
-	// Forward is sent to the upstream first; with Carry only. The flow reads
-	// it for a while: it must not be changed.
+	// Forward is sent to the upstream first; with Carry and Pass only. The flow
+	// reads it for a while: it must not be changed.
 	Forward []byte
 
 	// Within bounds the wait for the next piece; with More only. When nothing
@@ -93,6 +94,10 @@ const (
 
 	// Carry sends Forward up, and then all that the client sends.
 	Carry
+
+	// Pass sends Forward up, and waits for what the client says next, however
+	// long that takes.
+	Pass
 
 	// Refuse ends the flow and gives the client back: the upstream is closed,
 	// nothing more goes down, and Ended gets CauseRefused with the client still

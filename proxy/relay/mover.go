@@ -163,6 +163,9 @@ func (m *mover) greet(piece []byte, occasion Occasion) ending {
 	case Carry:
 		m.way.greeting, m.way.rest = false, g.Forward
 		return m.pay(len(g.Forward))
+	case Pass:
+		m.way.rest = g.Forward
+		return m.pay(len(g.Forward))
 	case Refuse:
 		return refused
 	}

@@ -204,6 +204,15 @@ func (d *door) await(decisions, ends int) ([]*policy.Decision, []*policy.TunnelE
 	}
 }
 
+// lastVerdict is what was decided in the end of the only tunnel, which has ended.
+// There are two decisions where the client took its time before it said a word.
+func (d *door) lastVerdict() policy.Verdict {
+	d.t.Helper()
+	eventually(d.t, "the tunnel has ended", func() bool { _, ends := d.recorded(); return len(ends) == 1 })
+	decisions, _ := d.recorded()
+	return decisions[len(decisions)-1].Verdict
+}
+
 // metric is the value of a counter or gauge with these label values.
 func (d *door) metric(name string, labels ...string) float64 {
 	d.t.Helper()

@@ -197,8 +197,8 @@ func TestHalfARequestIsNotWaitedPast(t *testing.T) {
 		if got := c.rest(); strings.Contains(got, start) {
 			t.Errorf("%q: came back as %q", start, got)
 		}
-		if decisions, _ := d.await(1, 1); decisions[0].Verdict.RuleName() != ruleClientHello {
-			t.Errorf("%q: %+v", start, decisions[0].Verdict)
+		if verdict := d.lastVerdict(); verdict.RuleName() != ruleClientHello {
+			t.Errorf("%q: %+v", start, verdict)
 		}
 	}
 }

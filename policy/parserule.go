@@ -44,6 +44,13 @@ func (p *parser) readRule(v strictyaml.Value) (Rule, bool) {
 	r := Rule{Position: v.Position()}
 	s, fields := said{}, p.ruleFields(&r)
 	fields["grant"], fields["justification"], fields["answer"], fields["enforcement"] = s.note, s.note, s.note, s.note
+	understood := false
+	fields["action"] = func(v strictyaml.Value) {
+		var text string
+		if text, understood = v.OneOf("allow", "block", "warn", "monitor"); understood {
+			r.Action, _ = ParseAction(text)
+		}
+	}
 	ok := v.Mapping(strictyaml.Shape{
 		Noun:     "rule",
 		Fields:   fields,
@@ -58,7 +65,7 @@ func (p *parser) readRule(v strictyaml.Value) (Rule, bool) {
 			"groups": `write it under "who"`,
 		},
 	})
-	if ok {
+	if ok && understood { // what goes with an action that is none cannot be told
 		p.fitAction(&r, s)
 	}
 	return r, ok
@@ -166,11 +173,6 @@ func (p *parser) ruleFields(r *Rule) map[string]func(strictyaml.Value) {
 		"who":  func(v strictyaml.Value) { r.Who = p.readWho(v, true) },
 		"what": func(v strictyaml.Value) { r.What = p.readWhat(v, true) },
 		"when": func(v strictyaml.Value) { r.When = p.readWhen(v) },
-		"action": func(v strictyaml.Value) {
-			if text, ok := v.OneOf("allow", "block", "warn", "monitor"); ok {
-				r.Action, _ = ParseAction(text)
-			}
-		},
 		"doors":        func(v strictyaml.Value) { r.Doors = readDoors(v) },
 		"strip_h3":     func(v strictyaml.Value) { r.StripH3, _ = v.Bool() },
 		"reason":       intoLine(&r.Reason),

@@ -59,7 +59,7 @@ func instant(v strictyaml.Value, zone *time.Location) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	if strings.ContainsAny(text, ".,") {
+	if strings.Contains(text, ":") && strings.ContainsAny(text, ".,") {
 		v.Errorf("%q has a fraction: times are in whole seconds", text)
 		return time.Time{}, false
 	}

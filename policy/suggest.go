@@ -19,7 +19,11 @@ func unknown(noun, name string, known []string) string {
 	if len(known) == 0 {
 		return fmt.Sprintf("%s: the policy defines no %s", message, noun)
 	}
-	if len(known) > few {
+	switch {
+	case len(known) <= few:
+	case noun == "app" || noun == "category":
+		return message + ": sallyport apps lists what there is"
+	default:
 		return message
 	}
 	names := slices.Sorted(slices.Values(known))

@@ -45,7 +45,11 @@ func (f *configFile) audit(v strictyaml.Value) {
 // for each.
 func (f *configFile) privacy(v strictyaml.Value) {
 	e := &f.config.Audit.Privacy
-	if v.IsMapping() || v.IsEmpty() {
+	if v.IsEmpty() || v.IsList() {
+		v.Errorf("%q must be full, pseudonym or none, or a mapping such as {client: pseudonym, user: pseudonym}", v.Name())
+		return
+	}
+	if v.IsMapping() {
 		section("audit.privacy", fields{
 			"client": extent(&e.Client),
 			"user":   extent(&e.User),
@@ -55,6 +59,9 @@ func (f *configFile) privacy(v strictyaml.Value) {
 		var all privacy.Extent
 		extent(&all)(v)
 		*e = privacy.Extents{Client: all, User: all, Device: all}
+	}
+	if (e.Client == privacy.Full) != (e.User == privacy.Full) {
+		v.Warnf("audit.privacy has client: %s and user: %s, and each tells whom the other hides: hide both, or neither", e.Client, e.User)
 	}
 	f.later = append(f.later, func() {
 		if f.config.Log.Level == "debug" && e.HidePeople() {

@@ -19,7 +19,7 @@ func TestPrivacySettings(t *testing.T) {
 		"audit: {privacy: full}":         {},
 		"audit: {privacy: pseudonym}":    {Client: pseudonym, User: pseudonym, Device: pseudonym},
 		"audit: {privacy: none}":         {Client: none, User: none, Device: none},
-		"audit: {privacy: {user: none}}": {User: none},
+		"audit: {privacy: {client: none, user: pseudonym}}": {Client: none, User: pseudonym},
 		"audit: {privacy: {client: pseudonym, user: none, device: full}}": {Client: pseudonym, User: none, Device: full},
 	} {
 		c, problems := parseConfig("/etc/sallyport/sallyport.yaml", []byte(text))
@@ -43,12 +43,15 @@ func TestPrivacyProblems(t *testing.T) {
 	}{
 		{"a word", "audit: {privacy: pseudonyms}", `f.yaml:1:18: unknown privacy "pseudonyms": did you mean "pseudonym"?`, false},
 		{"another word", "audit: {privacy: {user: hash}}", `f.yaml:1:25: unknown user "hash": use full, pseudonym or none`, false},
-		{"a list", "audit: {privacy: [user]}", `"privacy" must be`, false},
+		{"a list", "audit: {privacy: [user]}", `f.yaml:1:18: "privacy" must be full, pseudonym or none, or a mapping`, false},
+		{"nothing", "audit: {privacy: }", `"privacy" must be full, pseudonym or none, or a mapping`, false},
+		{"the client alone", "audit: {privacy: {client: pseudonym}}", "f.yaml:1:18: warning: audit.privacy has client: pseudonym and user: full", true},
+		{"the user alone", "audit: {privacy: {user: none}}", "f.yaml:1:18: warning: audit.privacy has client: full and user: none", true},
 		{"a key", "audit: {privacy: {users: none}}", `unknown key "users" in audit.privacy: did you mean "user"?`, false},
 		{"rotate", "audit: {privacy: none, pseudonyms: {rotate: 1m}}", `f.yaml:1:45: `, false},
 		{"the place of the key", "audit: {privacy: pseudonym, pseudonym: {key: x}}", `did you mean "pseudonyms"?`, false},
 		{"no pseudonyms", "audit: {pseudonyms: {key: x}}", "f.yaml:1:21: warning: audit.pseudonyms does nothing", true},
-		{"debug", "audit: {privacy: {client: none}}\nlog: {level: debug}", "f.yaml:1:18: warning: log.level is debug, and at that level", true},
+		{"debug", "audit: {privacy: {client: none, user: none}}\nlog: {level: debug}", "f.yaml:1:18: warning: log.level is debug, and at that level", true},
 		{"queries", "audit: {privacy: pseudonym}\nproxy: {access_logs: [{file: a.log, query: keep}]}", `f.yaml:2:30: warning: access log "a.log" keeps the queries of URLs`, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sallyport/sallyport/policy"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/outbound"
 )
@@ -17,6 +18,8 @@ type Config struct {
 
 	// Policy is the policy's file or folder.
 	Policy string
+
+	policyNamed policyNamed
 
 	// State is the folder for what must outlive the process: the copies of lists
 	// by URL, the grants of people who continued past a warning and the key that
@@ -37,6 +40,21 @@ type Config struct {
 	Reload   ReloadConfig
 
 	Upgrade UpgradeConfig
+}
+
+// policyNamed is where a configuration file names its policy; zero where it does not.
+type policyNamed struct {
+	path string
+	at   policy.Position
+}
+
+// policyPlace is where the policy is named that is in use, or the policy itself
+// where that is not in the configuration.
+func (c *Config) policyPlace() policy.Position {
+	if c.policyNamed.path == c.Policy && c.policyNamed.at.Line > 0 {
+		return c.policyNamed.at
+	}
+	return policy.Position{File: c.Policy}
 }
 
 // ProxyConfig is the proxy door's part.

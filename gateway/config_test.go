@@ -142,6 +142,7 @@ func TestBadConfigurations(t *testing.T) {
 		{"unknown nested key", "dns:\n  lisen: [127.0.0.1:53]", `f.yaml:2:3: unknown key "lisen" in dns: did you mean "listen"?`},
 		{"repeated key", "tenant: a\ntenant: b", `f.yaml:2:1: key "tenant" is written twice`},
 		{"nothing to listen on", "dns: {listen: []}", `names no address to listen on`},
+		{"a name to listen on", "dns: {listen: [foo:53]}", `f.yaml:1:16: "foo" in "foo:53" is not an address of this machine`},
 		{"no port", "dns: {listen: [127.0.0.1]}", `address "127.0.0.1" is not host:port`},
 		{"port too high", "proxy: {listen: [127.0.0.1:70000]}", `port "70000"`},
 		{"name for an address", "proxy: {listen: [gateway.corp:3128]}", `write the address, not a name`},

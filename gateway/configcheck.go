@@ -44,7 +44,7 @@ func (f *configFile) checkFiles(now time.Time) {
 	}
 	if d.UpstreamCA != "" {
 		_, err := readAuthorities(d.UpstreamCA)
-		f.fileTrouble("dns.upstream_ca", d.UpstreamCA, "or leave dns.upstream_ca empty for the system's authorities", err)
+		f.fileTrouble("dns.upstream_ca", d.UpstreamCA, "write the authorities there in PEM form, or leave dns.upstream_ca empty for the system's", err)
 	}
 	for i, path := range d.Hosts {
 		_, err := localdata.New(localdata.Config{Hosts: []string{path}})

@@ -34,7 +34,7 @@ func CheckConfig(path string) (*Config, policy.Problems) {
 	c := f.config
 	if c.Proxy.UsersFile != "" {
 		if _, err := identity.LoadHtpasswd(c.Proxy.UsersFile); err != nil {
-			problems = append(problems, usersProblems(c.Path, c.Proxy.UsersFile, err)...)
+			problems = append(problems, usersProblems(f.at["proxy.users"], c.Proxy.UsersFile, err)...)
 		}
 	}
 	f.problems = &problems
@@ -118,7 +118,7 @@ type fields = map[string]func(strictyaml.Value)
 func (f *configFile) read(root strictyaml.Value) {
 	c := f.config
 	root.Mapping(strictyaml.Shape{Noun: "the configuration", Fields: fields{
-		"policy":   f.file(&c.Policy),
+		"policy":   f.policy,
 		"state":    f.file(&c.State),
 		"tenant":   line(&c.Tenant),
 		"dns":      f.dns,
@@ -139,6 +139,11 @@ func (f *configFile) read(root strictyaml.Value) {
 	}})
 }
 
+func (f *configFile) policy(v strictyaml.Value) {
+	f.file(&f.config.Policy)(v)
+	f.config.policyNamed = policyNamed{path: f.config.Policy, at: v.Position()}
+}
+
 func (f *configFile) proxy(v strictyaml.Value) {
 	p := &f.config.Proxy
 	section("proxy", fields{
@@ -146,7 +151,7 @@ func (f *configFile) proxy(v strictyaml.Value) {
 		"clients":        prefixes(&p.Clients),
 		"proxy_protocol": believedFrom(&p.ProxyFrom),
 		"deny_networks":  f.denyNetworks,
-		"users":          f.optionalFile(&p.UsersFile),
+		"users":          f.named("proxy.users", f.optionalFile(&p.UsersFile)),
 		"advertise":      advertised(&p.Advertise),
 		"parents":        f.parents,
 		"routes":         f.routes,

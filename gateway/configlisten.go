@@ -13,8 +13,8 @@ import (
 // listens reads the addresses of a door, which needs one at least.
 func (f *configFile) listens(setting string, into *[]string) func(strictyaml.Value) {
 	return f.named(setting, func(v strictyaml.Value) {
-		all, clean := listenAddresses(v)
-		if clean && v.IsList() && len(all) == 0 {
+		all := listenAddresses(v)
+		if v.IsList() && v.Len() == 0 {
 			v.Errorf("%q names no address to listen on: write one, such as [127.0.0.1:0]; both doors are needed", v.Name())
 		}
 		*into = all
@@ -28,13 +28,13 @@ func (f *configFile) optionalListens(setting string, into *[]string) func(strict
 			*into = nil
 			return
 		}
-		*into, _ = listenAddresses(v)
+		*into = listenAddresses(v)
 	})
 }
 
-// listenAddresses reads a list of addresses, and says whether it is a list.
-func listenAddresses(v strictyaml.Value) (all []string, clean bool) {
-	clean = v.Items(func(item strictyaml.Value) {
+// listenAddresses reads a list of addresses.
+func listenAddresses(v strictyaml.Value) (all []string) {
+	v.Items(func(item strictyaml.Value) {
 		address, ok := listenAddress(item)
 		if ok && slices.Contains(all, address) && !strings.HasSuffix(address, ":0") {
 			item.Errorf("address %q is written twice", address)
@@ -44,7 +44,7 @@ func listenAddresses(v strictyaml.Value) (all []string, clean bool) {
 			all = append(all, address)
 		}
 	})
-	return all, clean
+	return all
 }
 
 // optionalListen reads the address of a listener that may be off.

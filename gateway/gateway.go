@@ -130,6 +130,7 @@ func New(config *Config, deps Dependencies) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	source.named = config.policyPlace()
 	source.warnings = config.policyWarnings
 	g := &Gateway{
 		config:   config,

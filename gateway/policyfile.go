@@ -124,6 +124,7 @@ func (c *Config) LoadPolicy(now time.Time) *Loaded {
 	if err != nil {
 		return &Loaded{Problems: policy.Problems{{Message: err.Error()}}}
 	}
+	source.named = c.policyPlace()
 	source.warnings = c.policyWarnings
 	source.lists.absence = policy.SeverityWarning
 	return source.load(now)
@@ -133,6 +134,7 @@ func (c *Config) LoadPolicy(now time.Time) *Loaded {
 // have not changed in between. Not safe for concurrent use.
 type policySource struct {
 	path      string
+	named     policy.Position // where the path is written
 	catalogue []policy.App
 	lists     *listCache
 	warnings  func(*policy.Program) policy.Problems // further ones; nil: none
@@ -145,7 +147,7 @@ func newPolicySource(path, state string, log *zap.Logger) (*policySource, error)
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in catalogue: %w", err)
 	}
-	return &policySource{path: path, catalogue: apps, lists: newListCache(newListStore(state), log)}, nil
+	return &policySource{path: path, named: policy.Position{File: path}, catalogue: apps, lists: newListCache(newListStore(state), log)}, nil
 }
 
 // load is the upper half of the line of an edit: read, parse, validate and
@@ -157,7 +159,11 @@ func (s *policySource) load(now time.Time) *Loaded {
 	loaded.files = append(loaded.files, read.names()...)
 	loaded.fingerprint = fingerprint(read, s.lists.seen())
 	if read.err != nil {
-		loaded.Problems = policy.Problems{{Position: policy.Position{File: s.path}, Message: read.err.Error()}}
+		at := policy.Position{File: s.path}
+		if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) {
+			at = s.named // the mistake is there, if there is one
+		}
+		loaded.Problems = policy.Problems{{Position: at, Message: read.err.Error()}}
 		return loaded
 	}
 	doc, problems := policy.Parse(read.files)

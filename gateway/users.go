@@ -50,7 +50,7 @@ func (u *usersFile) load() policy.Problems {
 	u.seen, u.changed = u.sum(), time.Time{}
 	users, err := identity.LoadHtpasswd(u.path)
 	if err != nil {
-		problems := usersProblems(u.config, u.path, err)
+		problems := usersProblems(policy.Position{File: u.config}, u.path, err)
 		u.problems.Store(&problems)
 		return problems
 	}
@@ -111,10 +111,10 @@ func (u *usersFile) sum() [sha256.Size]byte {
 }
 
 // usersProblems are the reasons for which the htpasswd file at path cannot be
-// used, as problems of the configuration file that names it.
-func usersProblems(config, path string, err error) policy.Problems {
+// used, as problems of the configuration, where that names it.
+func usersProblems(at policy.Position, path string, err error) policy.Problems {
 	problem := func(text string) policy.Problem {
-		return policy.Problem{Position: policy.Position{File: config}, Message: "proxy.users: " + text}
+		return policy.Problem{Position: at, Message: "proxy.users: " + text}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

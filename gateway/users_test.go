@@ -137,9 +137,9 @@ func TestHalfAnHtpasswd(t *testing.T) {
 }
 
 func TestUsersProblems(t *testing.T) {
-	got := usersProblems("sallyport.yaml", "u", errors.Join(errors.New("u:1: one"), errors.New("u:2: two")))
+	got := usersProblems(policy.Position{File: "sallyport.yaml", Line: 2, Column: 9}, "u", errors.Join(errors.New("u:1: one"), errors.New("u:2: two")))
 	if len(got) != 2 || !got.HasErrors() || got[1].String() != (policy.Problem{
-		Position: policy.Position{File: "sallyport.yaml"}, Message: "proxy.users: u:2: two",
+		Position: policy.Position{File: "sallyport.yaml", Line: 2, Column: 9}, Message: "proxy.users: u:2: two",
 	}).String() {
 		t.Errorf("got %v", got)
 	}

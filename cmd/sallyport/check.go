@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -129,5 +130,22 @@ func (r *checkResult) hint() string {
 	if r.Errors == 0 {
 		return "serve would start with these warnings; --strict does not let them pass"
 	}
-	return "mend the lines named above: until then serve does not start, and a running gateway keeps its last good policy"
+	return "mend the lines named above: until then serve does not start, and a running gateway " + r.meanwhile()
+}
+
+// meanwhile is what a gateway does that runs already: it never reads its configuration
+// again, and takes no policy with a mistake in it.
+func (r *checkResult) meanwhile() string {
+	inConfig := func(p policy.Problem) bool {
+		return p.Severity == policy.SeverityError && r.Config != "" && p.Position.File == r.Config
+	}
+	inPolicy := func(p policy.Problem) bool { return p.Severity == policy.SeverityError && !inConfig(p) }
+	switch {
+	case !slices.ContainsFunc(r.Problems, inConfig):
+		return "keeps its last good policy"
+	case !slices.ContainsFunc(r.Problems, inPolicy):
+		return "goes on with the configuration that it was started with"
+	default:
+		return "goes on with the configuration that it was started with, and keeps its last good policy"
+	}
 }

@@ -13,13 +13,13 @@ import (
 func TestPrivacySettings(t *testing.T) {
 	const full, pseudonym, none = privacy.Full, privacy.Pseudonym, privacy.None
 	for text, want := range map[string]privacy.Extents{
-		"tenant: x":                      {},
-		"audit: {}":                      {},
-		"audit: {privacy: {}}":           {},
-		"audit: {privacy: full}":         {},
-		"audit: {privacy: pseudonym}":    {Client: pseudonym, User: pseudonym, Device: pseudonym},
-		"audit: {privacy: none}":         {Client: none, User: none, Device: none},
-		"audit: {privacy: {client: none, user: pseudonym}}": {Client: none, User: pseudonym},
+		"tenant: x":                   {},
+		"audit: {}":                   {},
+		"audit: {privacy: {}}":        {},
+		"audit: {privacy: full}":      {},
+		"audit: {privacy: pseudonym}": {Client: pseudonym, User: pseudonym, Device: pseudonym},
+		"audit: {privacy: none}":      {Client: none, User: none, Device: none},
+		"audit: {privacy: {client: none, user: pseudonym}}":               {Client: none, User: pseudonym},
 		"audit: {privacy: {client: pseudonym, user: none, device: full}}": {Client: pseudonym, User: none, Device: full},
 	} {
 		c, problems := parseConfig("/etc/sallyport/sallyport.yaml", []byte(text))

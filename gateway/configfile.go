@@ -123,7 +123,7 @@ func (f *configFile) read(root strictyaml.Value) {
 		"tenant":   line(&c.Tenant),
 		"dns":      f.dns,
 		"proxy":    f.proxy,
-		"admin":    section("admin", fields{"listen": f.named("admin.listen", optionalListen(&c.Admin.Listen)), "hosts": names(&c.Admin.Hosts)}),
+		"admin":    section("admin", fields{"listen": f.named("admin.listen", adminListen(&c.Admin.Listen)), "hosts": names(&c.Admin.Hosts)}),
 		"portal":   f.portal,
 		"coaching": f.coaching,
 		"audit":    f.audit,

@@ -64,6 +64,20 @@ func optionalListen(into *string) func(strictyaml.Value) {
 	}
 }
 
+// adminListen is optionalListen for what has no passwords. Every address ("" or
+// 0.0.0.0) is not warned of: in a container it is the right one, and cannot be told from
+// one on a machine.
+func adminListen(into *string) func(strictyaml.Value) {
+	return func(v strictyaml.Value) {
+		optionalListen(into)(v)
+		at, err := netip.ParseAddrPort(*into)
+		local := func(p netip.Prefix) bool { return p.Contains(at.Addr().Unmap().WithZone("")) }
+		if err == nil && !at.Addr().IsUnspecified() && !slices.ContainsFunc(localNetworks(), local) {
+			v.Warnf("admin.listen %q is a public address, and the admin listener has no passwords: write one of a private network, or 127.0.0.1:9180", *into)
+		}
+	}
+}
+
 // listenAddress reads host:port, where host is an address of this machine,
 // localhost, or nothing for every address. A name would depend on a resolver,
 // perhaps on the very one that is about to start.

@@ -22,13 +22,14 @@ type Refusal struct {
 	Contact      string        // whom to ask: a mail address, a web address or words
 	Decision     string        // id under which the decision was recorded
 	Revision     string        // of the policy that decided
-	Time         time.Time     // of the decision; zero: not shown
+	Time         time.Time     // of the decision; shown in its zone; zero: not shown
 	Offer        Offer         // how to continue past a warning
 	SignIn       bool          // a user name and a password may change the verdict
 }
 
 // FromVerdict makes the Refusal of a verdict on host. decision is the id under
-// which the verdict is recorded and at the instant it was taken. Its Offer has
+// which the verdict is recorded and at the instant it was taken, which is shown in
+// the organisation's zone. Its Offer has
 // no URL yet: the caller may know one.
 func FromVerdict(v *policy.Verdict, host policy.Host, decision string, at time.Time) Refusal {
 	r := Refusal{
@@ -52,6 +53,9 @@ func FromVerdict(v *policy.Verdict, host policy.Host, decision string, at time.T
 	if v.Organisation != nil {
 		r.Organisation = v.Organisation.Name
 		r.Contact = v.Organisation.Contact
+		if zone := v.Organisation.Zone; zone != nil && !at.IsZero() {
+			r.Time = at.In(zone)
+		}
 	}
 	return r
 }

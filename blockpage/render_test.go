@@ -35,7 +35,7 @@ func memo() Refusal {
 		Contact:      "it-help@corp.example",
 		Decision:     "k3f9x2ab-1a",
 		Revision:     "sha256:0123abcd",
-		Time:         time.Date(2020, 3, 28, 9, 0, 0, 0, time.FixedZone("", -7*3600)),
+		Time:         time.Date(2020, 3, 28, 9, 0, 0, 0, time.FixedZone("PDT", -7*3600)),
 	}
 }
 
@@ -208,13 +208,16 @@ func TestFromVerdict(t *testing.T) {
 		Rule:         &policy.Rule{Name: "zoom-memo", Reason: "because", Message: "m", Alternatives: []string{"phone"}},
 		App:          &policy.App{ID: "zoom", Name: "Zoom"},
 		Revision:     "r1",
-		Organisation: &policy.Organisation{Name: "Example Rockets", Contact: "it@corp.example"},
+		Organisation: &policy.Organisation{Name: "Example Rockets", Contact: "it@corp.example", Zone: time.FixedZone("PDT", -7*3600)},
 	}
 	got := FromVerdict(&verdict, policy.HostFromCanonicalName("zoom.us"), "d1", at)
 	if got.App != "zoom" || got.AppName != "Zoom" || got.Host != "zoom.us" || got.Rule != "zoom-memo" || got.Reason != "because" ||
 		got.Message != "m" || len(got.Alternatives) != 1 || got.Organisation != "Example Rockets" || got.Contact != "it@corp.example" ||
 		got.Decision != "d1" || got.Revision != "r1" || !got.Time.Equal(at) {
 		t.Errorf("got %+v", got)
+	}
+	if shown := NewInstant(got.Time); shown.Text != "Sat 28 Mar 2020, 02:00 PDT" || shown.Machine != "2020-03-28T02:00:00-07:00" {
+		t.Errorf("shown as %+v", shown)
 	}
 	if zero := FromVerdict(&policy.Verdict{}, policy.Host{}, "", time.Time{}); zero.Rule != policy.DefaultRule || zero.Action != policy.ActionBlock {
 		t.Errorf("zero verdict gives %+v", zero)

@@ -3,7 +3,6 @@ package blockpage
 import (
 	"bytes"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -49,20 +48,20 @@ func (r *Refusal) text() []byte {
 }
 
 // particular is one line of what a help desk asks for.
-type particular struct{ Label, Value string }
+type particular struct {
+	Label, Value string
+	Machine      string // of a moment, for programs; empty: it is none
+}
 
 // particulars lists what is known, in the order in which it is shown.
 func (r *Refusal) particulars() []particular {
-	at := ""
-	if !r.Time.IsZero() {
-		at = r.Time.Format(time.RFC3339)
-	}
+	at := NewInstant(r.Time)
 	var known []particular
 	for _, p := range []particular{
-		{"Asked for", r.Host},
-		{"Rule", r.Rule},
-		{"Decision", r.Decision},
-		{"Time", at},
+		{Label: "Asked for", Value: r.Host},
+		{Label: "Rule", Value: r.Rule},
+		{Label: "Decision", Value: r.Decision},
+		{Label: "Time", Value: at.Text, Machine: at.Machine},
 	} {
 		if p.Value != "" {
 			known = append(known, p)

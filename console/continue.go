@@ -159,11 +159,11 @@ func statusOf(refusal *blockpage.Refusal) int {
 // continued sends whoever pressed the button on to what they wanted, and tells
 // everybody else that the way is open.
 func (p *portal) continued(w http.ResponseWriter, r *http.Request, c *Continued) {
-	text := c.What + " is not refused by the policy now."
-	until := ""
-	if !c.Until.IsZero() {
-		until = c.Until.Format(time.RFC3339)
-		text = c.What + " is open to you until " + until + "."
+	until := blockpage.NewInstant(c.Until)
+	text, end := c.What+" is not refused by the policy now.", "\n"
+	if until != (blockpage.Instant{}) {
+		text = c.What + " is open to you until "
+		end = until.Text + ".\n"
 	}
 	format := formatFor(r)
 	status := http.StatusOK
@@ -173,11 +173,11 @@ func (p *portal) continued(w http.ResponseWriter, r *http.Request, c *Continued)
 	}
 	switch format {
 	case blockpage.FormatJSON:
-		writeJSON(w, status, continuedJSON{Open: true, Until: until, Location: c.Back})
+		writeJSON(w, status, continuedJSON{Open: true, Until: until.Machine, Location: c.Back})
 	case blockpage.FormatHTML:
-		p.pages.writeStatus(w, status, p.pages.notice, noticePage{Organisation: p.facts.Organisation(), Title: "You may go on", Text: text, Link: c.Back})
+		p.pages.writeStatus(w, status, p.pages.notice, noticePage{Organisation: p.facts.Organisation(), Title: "You may go on", Text: text, Until: until, Link: c.Back})
 	default:
-		writeText(w, status, text+"\n")
+		writeText(w, status, text+end)
 	}
 }
 
@@ -208,5 +208,6 @@ func formatFor(r *http.Request) blockpage.Format {
 type noticePage struct {
 	Organisation policy.Organisation
 	Title, Text  string
-	Link         string // to go on to; "": none
+	Until        blockpage.Instant // that ends the text; zero: none
+	Link         string            // to go on to; "": none
 }

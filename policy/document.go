@@ -34,6 +34,7 @@ type Document struct {
 type Organisation struct {
 	Name    string
 	Contact string
+	Zone    *time.Location // in which its people read times: the policy's; nil: not said
 }
 
 // Reference is a name that stands for something defined elsewhere, with the

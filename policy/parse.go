@@ -52,6 +52,7 @@ func Parse(files []File) (*Document, Problems) {
 	for _, section := range p.later {
 		section()
 	}
+	p.doc.Organisation.Zone = p.doc.Location
 	p.problems.Sort(p.doc.Files)
 	if !readable {
 		return nil, p.problems

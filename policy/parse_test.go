@@ -46,7 +46,7 @@ func same(t *testing.T, what string, got, want any) {
 func TestParseExample(t *testing.T) {
 	doc := readPolicy(t, "example.yaml")
 	same(t, "location", doc.Location, "America/Los_Angeles")
-	same(t, "organisation", doc.Organisation, "{Example Rockets it-help@corp.example}")
+	same(t, "organisation", doc.Organisation, "{Example Rockets it-help@corp.example America/Los_Angeles}")
 	same(t, "default", doc.Default, policy.ActionAllow)
 	same(t, "counts", []int{len(doc.Groups), len(doc.Apps), len(doc.Lists), len(doc.Rules), len(doc.Exceptions), len(doc.Tests)}, "[5 2 1 5 1 4]")
 

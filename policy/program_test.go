@@ -24,7 +24,7 @@ rules:
 exceptions:
   - {name: exception, what: {domains: [ok.example]}, until: 2020-06-01}
 `, nil)
-	if p.Revision() != "test" || p.Organisation().Name != "Example Rockets" {
+	if p.Revision() != "test" || p.Organisation().Name != "Example Rockets" || p.Organisation().Zone != p.Document().Location {
 		t.Errorf("revision %q, organisation %+v", p.Revision(), p.Organisation())
 	}
 	var names []string

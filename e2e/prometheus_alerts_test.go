@@ -168,15 +168,13 @@ func (f *watchedFleet) breakages(t *testing.T) trouble {
 			"SallyportTunnelsNearLimit ticket a",
 			"SallyportDecisionLogNotWritable ticket a",
 			"SallyportAccessLogFailing ticket a squid",
-			"SallyportCertificateExpiring page a tls", "SallyportCertificateExpiring ticket a tls",
-			"SallyportCertificateExpiring page a", "SallyportCertificateExpiring ticket a",
+			"SallyportCertificateExpiring page a tls", "SallyportCertificateExpiring page a",
 		},
 		told: [][2]string{
 			{"page", "SallyportCertificateExpiring page a tls"},
 			{"ticket", "SallyportPolicyReloadFailing ticket a"},
 			{"ticket", "SallyportListStale ticket b partners"},
 		},
-		untold: []string{"SallyportCertificateExpiring ticket a tls"}, // there is a page of it
 		// What is sent to the parent fails.
 		may: []string{"SallyportProxyErrors ticket a", "SallyportProxyErrors ticket b", "SallyportProxyErrors page a", "SallyportProxyErrors page b"},
 		begin: func() {

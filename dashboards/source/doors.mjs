@@ -97,13 +97,13 @@ const dns = {
     }),
     lines({
       w: 8, h: 8, title: 'Time to reply, p99 by outcome', unit: 's',
-      description: '`miss` is the upstreams\' time, `blocked` and `hit` are our own. `error`: nobody answered in time.',
-      byName: { blocked: 'red', hit: 'green', miss: 'blue', error: 'orange' },
+      description: '`miss` is the upstreams\' time, `blocked` and `hit` are our own. `failed`: an upstream said SERVFAIL or the like. `error`: none answered.',
+      byName: { blocked: 'red', hit: 'green', miss: 'blue', failed: 'yellow', error: 'orange' },
       targets: over([p99('sallyport_dns_query_duration_seconds', 'outcome'), '{{outcome}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Replies, by outcome', unit: 'reqps', stack: true,
-      byName: { blocked: 'red', hit: 'green', miss: 'blue', error: 'orange' },
+      byName: { blocked: 'red', hit: 'green', miss: 'blue', failed: 'yellow', error: 'orange' },
       description: 'What became of queries.',
       targets: over([rate('sallyport_dns_query_duration_seconds_count', 'outcome'), '{{outcome}}']),
     }),
@@ -204,13 +204,13 @@ const proxy = {
     lines({
       w: 8, h: 8, title: 'Answers, by code', unit: 'reqps', stack: true,
       byName: { 200: 'green', 403: 'red', 407: 'blue', 429: 'orange', 502: 'purple', 503: 'dark-red', 504: 'dark-purple' },
-      description: '403: the policy. 407: a password is wanted. 429: over a client\'s rate. 502, 504: the destination. 503: a limit of ours.',
+      description: '403: the policy. 407: a password is wanted. 429: over a client\'s rate. 502, 504: the destination, as a rule, or its name, or a parent. 503: a limit of ours.',
       alerts: ['SallyportProxyErrors'],
       targets: over([rate('sallyport_proxy_requests_total', 'code'), '{{code}}']),
     }),
     lines({
       w: 8, h: 8, title: 'Time to answer, quantiles', unit: 's',
-      description: 'From a request read until its answer begins; where it is allowed, most of it is the destination\'s.',
+      description: 'From a request read until its answer begins; where it is let through, most of it is the destination\'s.',
       alerts: ['SallyportProxySlow'],
       targets: quantiles(histogram('sallyport_proxy_answer_duration_seconds')),
     }),
@@ -221,8 +221,8 @@ const proxy = {
     }),
     lines({
       w: 8, h: 8, title: 'Time to answer, p99 by outcome', unit: 's',
-      byName: { blocked: 'red', refused: 'orange', allowed: 'green', error: 'purple' },
-      description: '`blocked` by the policy; `refused` for another reason, such as no password; `allowed`; `error`: it did not come about.',
+      byName: { blocked: 'red', refused: 'orange', allowed: 'green', forwarded: 'blue', unreachable: 'purple', error: 'dark-red' },
+      description: '`blocked` by the policy; `refused` for another reason, such as no password; `allowed`: a tunnel; `forwarded`: a plain request; `unreachable`: the destination; `error`: we failed.',
       targets: over([p99('sallyport_proxy_answer_duration_seconds', 'outcome'), '{{outcome}}']),
     }),
     lines({
@@ -337,7 +337,10 @@ const machine = {
       w: 12, h: 6, title: 'Panics caught', unit: 'short', bars: true, decimals: 0,
       description: 'Anything but 0 is a bug: please report it with the log.',
       alerts: ['SallyportPanics'],
-      targets: over([`sum by (instance) (increase(sallyport_dns_panics_total{${SEL}}${RATE}))`, '{{instance}}']),
+      targets: over(
+        [`sum by (instance) (increase(sallyport_dns_panics_total{${SEL}}${RATE}))`, '{{instance}} dns'],
+        [`sum by (instance) (increase(sallyport_proxy_panics_total{${SEL}}${RATE}))`, '{{instance}} proxy'],
+      ),
     }),
   ],
 };

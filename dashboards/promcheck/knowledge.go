@@ -74,14 +74,14 @@ type series struct {
 	values map[string][]string // of labels whose values are fixed words
 }
 
-// targetLabels are given to every series by whoever scrapes it. fleet is the one
-// that the rules allow a site to set.
-var targetLabels = []string{"job", "instance", "fleet"}
+// targetLabels are given to every series by whoever scrapes it. fleet and component
+// are those that the rules allow a site to set.
+var targetLabels = []string{"job", "instance", "fleet", "component"}
 
 // configured are labels whose values come from the policy, the configuration,
 // the build or the target: any value may occur.
 var configured = []string{
-	"app", "rule", "group", "list", "upstream", "parent", "revision", "version", "goversion", "code", "job", "instance", "fleet", "le", "quantile",
+	"app", "rule", "group", "list", "upstream", "parent", "revision", "version", "goversion", "code", "job", "instance", "fleet", "component", "le", "quantile",
 }
 
 // knowledge is every series that a query may name.

@@ -330,6 +330,11 @@ func (f *finder) monitors() {
 				f.add("ServiceMonitor %s: %s has no port %s", m.Name, s.Name, m.Spec.Endpoints[0].Port)
 			}
 		}
+		for _, label := range []string{"instance", "fleet", "component"} {
+			if !slices.ContainsFunc(m.Spec.Endpoints[0].RelabelConfigs, func(r monitoring.RelabelConfig) bool { return r.TargetLabel == label }) {
+				f.add("ServiceMonitor %s does not set the label %s, which the alerts group by", m.Name, label)
+			}
+		}
 		workloads := 0
 		for _, w := range f.workloads() {
 			if w.selector != nil {

@@ -170,9 +170,9 @@ func (p *parser) ruleFields(r *Rule) map[string]func(strictyaml.Value) {
 				r.Name = name // also a bad one, so that what refers to it is not reported too
 			}
 		},
-		"who":  func(v strictyaml.Value) { r.Who = p.readWho(v, true) },
-		"what": func(v strictyaml.Value) { r.What = p.readWhat(v, true) },
-		"when": func(v strictyaml.Value) { r.When = p.readWhen(v) },
+		"who":          func(v strictyaml.Value) { r.Who = p.readWho(v, true) },
+		"what":         func(v strictyaml.Value) { r.What = p.readWhat(v, true) },
+		"when":         func(v strictyaml.Value) { r.When = p.readWhen(v) },
 		"doors":        func(v strictyaml.Value) { r.Doors = readDoors(v) },
 		"strip_h3":     func(v strictyaml.Value) { r.StripH3, _ = v.Bool() },
 		"reason":       intoLine(&r.Reason),

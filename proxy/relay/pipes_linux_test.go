@@ -133,8 +133,17 @@ func TestPipesOfTheUnprivileged(t *testing.T) {
 	}
 	p.trim()
 	again := p.get()
-	if again == nil {
-		t.Fatal("the system was not asked again")
+	for tries := 0; again == nil; tries++ {
+		made := newPipe()
+		if made == nil {
+			t.Skip("other processes of this user have taken the room meanwhile")
+		}
+		made.close()
+		if tries == 10 {
+			t.Fatal("the system was not asked again")
+		}
+		p.trim()
+		again = p.get()
 	}
 	p.put(again, true)
 }

@@ -34,6 +34,7 @@ type retryReader struct {
 	skipped int    // bytes of early data
 	held    []byte // records and parts of records that have not gone on
 	next    int    // in held: where the next record starts
+	free    int    // in held: how much may go on
 	message []byte // the handshake message in held, without record headers
 }
 
@@ -42,29 +43,33 @@ type retryReader struct {
 // unless it is refused.
 func (r *retryReader) feed(piece []byte) (forward []byte, state retryState) {
 	r.held = append(r.held, piece...)
-	for state == retryOpen {
-		var done bool
-		if state, done = r.record(&forward); done {
-			break
-		}
+	for done := false; !done && state == retryOpen; {
+		state, done = r.record()
 	}
 	switch {
 	case state == retryOver || state == retryReadable:
-		return append(forward, r.held...), state
-	case len(r.held) > 2*maxHelloBytes:
-		return nil, retryRefused // a hello in too small pieces, or with too much between them
+		return r.held, state
+	case state == retryRefused || len(r.held)-r.free > 2*maxHelloBytes:
+		return nil, retryRefused // the latter comes in too small pieces, or with too much between them
 	}
-	return forward, state
+	if r.free == 0 {
+		return nil, retryOpen
+	}
+	forward = r.held[:r.free:r.free]
+	r.held, r.next, r.free = slices.Clone(r.held[r.free:]), r.next-r.free, 0
+	return forward, retryOpen
 }
 
 // record reads one record, or as much of it as there is; done where there is
 // nothing left to read.
-func (r *retryReader) record(forward *[]byte) (_ retryState, done bool) {
+func (r *retryReader) record() (_ retryState, done bool) {
 	if r.skip > 0 {
 		n := min(r.skip, len(r.held)-r.next)
 		r.skip -= n
 		r.next += n
-		r.release(forward)
+		if len(r.message) == 0 {
+			r.free = r.next // no hello has begun before
+		}
 		return retryOpen, r.skip > 0
 	}
 	rest := r.held[r.next:]
@@ -90,7 +95,7 @@ func (r *retryReader) record(forward *[]byte) (_ retryState, done bool) {
 		}
 		return retryOpen, false
 	}
-	if len(r.message) == 0 && len(rest) > 5 && rest[5] != 1 {
+	if len(r.message) == 0 && length > 0 && len(rest) > 5 && rest[5] != 1 {
 		return retryOver, true // another handshake message: the hello was taken
 	}
 	if len(rest) < 5+length {
@@ -99,15 +104,6 @@ func (r *retryReader) record(forward *[]byte) (_ retryState, done bool) {
 	r.message = append(r.message, rest[5:5+length]...)
 	r.next += 5 + length
 	return r.judge(), false
-}
-
-// release lets go on what has been read, unless a hello has begun in it.
-func (r *retryReader) release(forward *[]byte) {
-	if len(r.message) > 0 {
-		return
-	}
-	*forward = append(*forward, r.held[:r.next]...)
-	r.held, r.next = slices.Clone(r.held[r.next:]), 0
 }
 
 // judge looks at what there is of a handshake message. What begins like a

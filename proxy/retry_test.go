@@ -43,6 +43,7 @@ func TestRetryReader(t *testing.T) {
 		{"the same name, and more", false, ccs + same + data, retryReadable},
 		{"another name", false, ccs + other, retryRefused},
 		{"another name at once", false, other, retryRefused},
+		{"another name behind an empty record", false, tlsRecord(recordHandshake, "") + other, retryRefused},
 		{"another name in many records", false, ccs + string(fragment([]byte(other), 1)), retryRefused},
 		{"another name behind an alert", false, alert + other, retryRefused},
 		{"an alert inside", false, string(fragment([]byte(other), 20)[:25]) + alert + string(fragment([]byte(other), 20)[25:]), retryRefused},
@@ -139,4 +140,37 @@ func TestSecondHelloIsJudged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzRetryReader feeds anything at once and in pieces: the outcome is the same,
+// and what goes on is what came, in order.
+func FuzzRetryReader(f *testing.F) {
+	hello := clientHello(f, "zoom.us")
+	ccs := tlsRecord(recordChangeCipherSpec, "\x01")
+	f.Add([]byte(ccs+string(hello)), uint8(1), false)
+	f.Add([]byte(tlsRecord(recordApplicationData, "early")+string(fragment(hello, 9))), uint8(5), true)
+	f.Add([]byte(tlsRecord(recordHandshake, "\x10\x00\x00\x01x")), uint8(3), false)
+	f.Fuzz(func(t *testing.T, data []byte, size uint8, early bool) {
+		if len(data) > maxHelloBytes {
+			t.Skip("more than is ever held")
+		}
+		whole := &retryReader{names: []string{"example.com"}, early: early}
+		_, want := whole.feed(data)
+		cut := &retryReader{names: []string{"example.com"}, early: early}
+		var went []byte
+		state := retryOpen
+		for piece := range slices.Chunk(data, int(size)+1) {
+			var forward []byte
+			forward, state = cut.feed(piece)
+			if went = append(went, forward...); state != retryOpen {
+				break
+			}
+		}
+		if state != want {
+			t.Fatalf("%d in pieces, %d at once", state, want)
+		}
+		if !bytes.HasPrefix(data, went) {
+			t.Fatal("what went on is not what came")
+		}
+	})
 }
